@@ -1,0 +1,148 @@
+"""Every error kerasql raises.
+
+    KerasqlError
+    ├── InvalidInput            what was given cannot be used
+    │   ├── InvalidName         a model, alias or dataset name
+    │   ├── NameTaken           a name that would collide in SQL
+    │   ├── InvalidFile         a file that is no usable Keras model
+    │   │   └── RefusedFile     a model that would run code or is not built in
+    │   ├── InvalidLabels       class names that do not fit the outputs
+    │   ├── InvalidPreprocess   a preprocessor that does not fit the inputs
+    │   ├── UntrustedCode       source text without its grant
+    │   └── InvalidArguments    a SQL call that does not fit the signature
+    ├── NotFound                a ref, dataset or artifact nobody registered
+    ├── InUse                   a version that an alias still points to
+    ├── InvalidQuery            SQL that is not one query, or that Spark refuses
+    ├── RegistryUnavailable     the database cannot be reached, is too old or too new
+    ├── ConstructFailed         the child process that loads a model gave up
+    ├── BrokenArtifact          bytes that are missing or not what was registered
+    ├── EngineFailed            an engine cannot load or disagrees with Keras
+    └── BadRow                  one row's value; becomes NULL and a reason, never a failed query
+
+An error's ``args`` are its facts, worded by ``__str__``; it survives pickling between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class KerasqlError(Exception):
+    """One clear sentence: what was asked, what exists, what to do next."""
+
+    sentence = "{0}"
+
+    def __str__(self) -> str:
+        return self.sentence.format(*self.args)
+
+
+class InvalidInput(KerasqlError, ValueError):
+    """What was given cannot be used. Args: the sentence."""
+
+
+class InvalidName(InvalidInput):
+    """Args: the name, what it names (model, alias, dataset), what is wrong with it."""
+
+    sentence = "{0!r} cannot be the name of a {1}: {2}"
+
+
+class NameTaken(InvalidInput):
+    """Args: the name, what it names, what it collides with."""
+
+    sentence = "the {1} name {0!r} would collide with {2}; choose another name"
+
+
+class InvalidFile(InvalidInput):
+    """Args: the file's name, what is wrong with it and what to do."""
+
+    sentence = "{0} cannot be registered: {1}"
+
+
+class RefusedFile(InvalidFile):
+    """A model that is not made of Keras' own layers alone. Args: the file's name, what and where."""
+
+
+class InvalidLabels(InvalidInput):
+    """Class names that do not fit the outputs. Args: the sentence."""
+
+
+class InvalidPreprocess(InvalidInput):
+    """A preprocessor that does not fit the inputs. Args: the sentence."""
+
+
+class UntrustedCode(InvalidInput):
+    """Args: what carries source text."""
+
+    sentence = (
+        "{0} carries Python source that would run on executors; read it, then grant it "
+        "with trust_code=True (--trust-code)"
+    )
+
+
+class InvalidArguments(InvalidInput):
+    """A SQL call that does not fit the signature. Args: the function, the sentence."""
+
+    sentence = "{0}: {1}"
+
+
+class NotFound(KerasqlError, LookupError):
+    """Args: the kind of thing, what was asked, the names that exist, what to do when there are none."""
+
+    def __str__(self) -> str:
+        kind, asked, known, hint = self.args
+        exists = f"there is {spelled(known)}" if known else hint
+        return f"no {kind} {asked!r}; {exists}"
+
+
+class InUse(KerasqlError):
+    """Args: the version's ref, the aliases that point to it."""
+
+    def __str__(self) -> str:
+        ref, aliases = self.args
+        return (
+            f"{ref} is what the alias {spelled(aliases)} points to; "
+            "move or remove the alias, then delete it"
+        )
+
+
+class InvalidQuery(KerasqlError, ValueError):
+    """SQL that is not one query, or that Spark refuses. Args: the sentence."""
+
+
+class RegistryUnavailable(KerasqlError):
+    """Args: the database without its password, the reason and what to do."""
+
+    sentence = "the registry at {0} cannot be used: {1}"
+
+
+class ConstructFailed(KerasqlError):
+    """Args: the file's name, the reason."""
+
+    sentence = "{0} could not be loaded: {1}"
+
+
+class BrokenArtifact(KerasqlError):
+    """Args: the version's ref (or None), the artifact's role and SHA-256, what is wrong."""
+
+    def __str__(self) -> str:
+        ref, artifact, wrong = self.args
+        whose = f" of {ref}" if ref else ""
+        return f"artifact {artifact}{whose} {wrong}"
+
+
+class EngineFailed(KerasqlError):
+    """Args: the version's ref, the engine, the reason."""
+
+    sentence = "{0} cannot be served by the engine {1!r}: {2}"
+
+
+class BadRow(KerasqlError, ValueError):
+    """One row's value cannot be used; the row's answer is NULL. Args: the reason."""
+
+
+def spelled(names: Iterable[str], most: int = 8) -> str:
+    """``'a', 'b' and 3 more``: names as an error shows them."""
+    quoted = [repr(name) for name in names]
+    if len(quoted) > most:
+        return f"{', '.join(quoted[:most])} and {len(quoted) - most} more"
+    return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1] if quoted else ""]))

@@ -1,0 +1,1 @@
+"""Reading a Keras model file: inspect, audit, construct."""

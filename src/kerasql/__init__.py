@@ -1,0 +1,1 @@
+"""Register a Keras model once; everyone calls it by name in Spark SQL."""

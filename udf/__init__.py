@@ -1,0 +1,1 @@
+"""Makes the versions of a registry callable as Spark SQL functions."""
