@@ -1,0 +1,1 @@
+"""The registry's schema, revision after revision (Alembic)."""

@@ -1,0 +1,208 @@
+"""What loads an artifact and predicts.
+
+An engine is compiled and compared with Keras once, at registration, and loaded on executors.
+Both engines take and give lists of arrays in the order of the signature, batch axis first.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from kerasql.registry.errors import InvalidInput, spelled
+
+Predict = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+"""Inputs (n, …) in signature order -> outputs (n, …) in signature order."""
+
+ABSOLUTE_TOLERANCE = RELATIVE_TOLERANCE = 1e-4
+
+
+class Engine(Protocol):
+    """Loads the artifacts it names and predicts with them."""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles of the artifacts that ``load`` needs."""
+
+    def load(self, files: Mapping[str, Path], *, threads: int) -> Predict:
+        """A network ready to predict, from one file per role, on so many CPU threads."""
+
+
+class OpenVINO:
+    """OpenVINO on the CPU, always in float32. Needs neither Keras nor TensorFlow."""
+
+    roles = ("openvino.xml", "openvino.bin")
+
+    def load(self, files: Mapping[str, Path], *, threads: int) -> Predict:
+        """Read the network's XML and its weights (mapped, not copied) and compile them."""
+        import openvino
+
+        core = openvino.Core()
+        with tempfile.TemporaryDirectory(prefix="kerasql-") as folder:
+            network = core.read_model(
+                linked(files["openvino.xml"], folder, "network.xml"),
+                linked(files["openvino.bin"], folder, "network.bin"),
+            )
+            compiled = core.compile_model(
+                network,
+                "CPU",
+                {
+                    # OpenVINO's default is bfloat16 where the CPU has it: wrong by up to 0.2.
+                    "INFERENCE_PRECISION_HINT": "f32",
+                    "INFERENCE_NUM_THREADS": threads,
+                    "NUM_STREAMS": 1,
+                    # Pinned, the networks of two processes share one core.
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+        precision = compiled.get_property("INFERENCE_PRECISION_HINT")
+        if precision != openvino.Type.f32:
+            raise RuntimeError(f"OpenVINO computes in {precision} although float32 was asked for")
+        request = compiled.create_infer_request()
+        count = len(compiled.outputs)
+
+        def predict(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+            outputs = request.infer(list(inputs), share_inputs=True)
+            return [np.array(outputs[index]) for index in range(count)]
+
+        return predict
+
+
+class Keras:
+    """Keras itself, on its TensorFlow backend."""
+
+    roles = ("model",)
+
+    def load(self, files: Mapping[str, Path], *, threads: int) -> Predict:
+        """Load the registered ``.h5`` or ``.keras`` file without its training configuration."""
+        return keras_predict(load_keras(files["model"], threads=threads))
+
+
+ENGINES: dict[str, Engine] = {"openvino": OpenVINO(), "keras": Keras()}
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of that name; an unknown one lists those that exist."""
+    if name not in ENGINES:
+        raise InvalidInput(f"no engine {name!r}; there is {spelled(ENGINES)}")
+    return ENGINES[name]
+
+
+def load_keras(path: Path, *, threads: int) -> Any:
+    """The Keras model of an audited file, its inputs and outputs as flat lists."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with silent_stderr():
+        import tensorflow as tf
+
+        limit_threads(tf, threads)
+        import keras
+
+    with tempfile.TemporaryDirectory(prefix="kerasql-") as folder, path.open("rb") as file:
+        # Keras chooses its reader by the name's suffix.
+        suffix = ".keras" if file.read(2) == b"PK" else ".h5"
+        model = keras.saving.load_model(
+            linked(path, folder, f"model{suffix}"), compile=False, safe_mode=True
+        )
+    if not model.inputs:
+        raise ValueError("the file does not say what shape its input has")
+    return keras.Model(model.inputs, model.outputs)
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Nothing on stderr: what TensorFlow prints while it loads obeys none of its settings."""
+    saved = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def limit_threads(tf: Any, threads: int) -> None:
+    """Keep TensorFlow to its share of the executor's cores; too late once it has computed."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        # Another network of this process was here first and set the same limit.
+        pass
+
+
+def keras_predict(model: Any) -> Predict:
+    """Predict with a Keras model: one traced graph for every batch size."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec([None, *i.shape[1:]], i.dtype) for i in model.inputs]
+    graph = tf.function(lambda inputs: model(inputs, training=False), input_signature=[signature])
+
+    def predict(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        tensors = [tf.convert_to_tensor(i, s.dtype) for i, s in zip(inputs, signature, strict=True)]
+        outputs = tf.nest.flatten(graph(tensors))
+        # NumPy has no bfloat16.
+        return [
+            tf.cast(o, tf.float32).numpy() if o.dtype == tf.bfloat16 else o.numpy() for o in outputs
+        ]
+
+    return predict
+
+
+def compile_openvino(model: Any, folder: Path) -> dict[str, Path]:
+    """Write a Keras model as an OpenVINO network into a folder: one file per role.
+
+    Inputs and outputs keep Keras' order, whatever names the conversion gave them.
+    """
+    import openvino
+
+    exported = folder / "exported.xml"
+    model.export(str(exported), format="openvino", verbose=False)
+    network = openvino.Core().read_model(exported)
+    inputs = {name: i.get_node() for i in network.inputs for name in i.get_names()}
+    results = {name: o.get_node() for o in network.outputs for name in o.get_names()}
+    ordered = openvino.Model(
+        results=[results[f"Identity_{n}:0" if n else "Identity:0"] for n in range(len(results))]
+        if len(network.outputs) > 1
+        else [network.outputs[0].get_node()],
+        parameters=[inputs[i.name] for i in model.inputs],
+    )
+    files = {"openvino.xml": folder / "network.xml", "openvino.bin": folder / "network.bin"}
+    openvino.serialize(ordered, files["openvino.xml"], files["openvino.bin"])
+    return files
+
+
+def largest_difference(ours: Sequence[np.ndarray], keras: Sequence[np.ndarray]) -> float:
+    """The largest absolute difference between two lists of outputs."""
+    return max(
+        (float(np.max(np.abs(a - b), initial=0.0)) for a, b in _numeric_pairs(ours, keras)),
+        default=0.0,
+    )
+
+
+def agree(ours: Sequence[np.ndarray], keras: Sequence[np.ndarray]) -> bool:
+    """Whether |a - b| <= 1e-4 + 1e-4 |b| everywhere: the promise that SQL equals Keras."""
+    return all(
+        np.allclose(a, b, rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE, equal_nan=True)
+        for a, b in _numeric_pairs(ours, keras)
+    )
+
+
+def _numeric_pairs(
+    ours: Sequence[np.ndarray], keras: Sequence[np.ndarray]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(a.astype("float64"), b.astype("float64")) for a, b in zip(ours, keras, strict=True)]
+
+
+def linked(path: Path, folder: str, name: str) -> str:
+    """The same file under a name that a library insists on."""
+    target = Path(folder) / name
+    target.symlink_to(path.resolve())
+    return str(target)

@@ -1,0 +1,258 @@
+"""From a stranger's file to what a version keeps: inspect, audit, construct, in this order."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kerasql.registry.engine import engine_named
+from kerasql.registry.errors import (
+    InvalidFile,
+    InvalidInput,
+    InvalidLabels,
+    InvalidPreprocess,
+    UntrustedCode,
+    spelled,
+)
+from kerasql.registry.h5.audit import audit
+from kerasql.registry.h5.construct import Progress, construct
+from kerasql.registry.h5.inspect import inspect
+from kerasql.registry.labels import read_labels
+from kerasql.registry.names import IDENTIFIER
+from kerasql.registry.preprocess import Code, Preprocessor
+from kerasql.registry.signature import Output, Signature, TensorSpec, scores_of
+from kerasql.registry.version import Examined
+
+GivenPreprocess = Preprocessor | Callable[..., Any] | str
+GivenLabels = Sequence[str] | str | Path
+OUTPUT_KINDS = ("label", "top_k", "scores", "value")
+
+
+@dataclass(frozen=True)
+class Deposit:
+    """What one registration brings: facts, how SQL calls it, and files by role."""
+
+    examined: Examined
+    preprocess: dict[str, Any]
+    outputs: dict[str, Output]
+    columns: tuple[str, ...] | None
+    files: dict[str, Path]
+
+
+@contextmanager
+def examined(
+    path: Path,
+    *,
+    preprocess: GivenPreprocess | Mapping[str, GivenPreprocess] | None,
+    labels: GivenLabels | Mapping[str, GivenLabels] | None,
+    output: str | Mapping[str, str] | None,
+    threshold: float,
+    top_k: int,
+    columns: Sequence[str] | None,
+    engine: str | None,
+    trust_code: bool,
+    progress: Progress,
+) -> Iterator[Deposit]:
+    """Examine a private copy of the file; its artifacts exist until the block is left."""
+    if engine is not None:
+        engine_named(engine)
+    given = given_preprocess(preprocess)
+    if not trust_code and any(one.runs_code for one in given.values()):
+        raise UntrustedCode("the preprocessor")
+    class_names = given_labels(labels)
+    with tempfile.TemporaryDirectory(prefix="kerasql-register-") as folder:
+        progress("inspecting the file")
+        copy = private_copy(path, Path(folder))
+        inspection = inspect(copy)
+        audit(path.name, inspection.config, inspection.keras_version)
+        constructed = construct(
+            copy,
+            folder=Path(folder),
+            preprocess={name: one.to_json() for name, one in given.items()},
+            engine=engine,
+            progress=progress,
+        )
+        signature = constructed.signature
+        yield Deposit(
+            examined=Examined(
+                signature=signature,
+                layers=constructed.layers,
+                parameters=constructed.parameters,
+                keras_version=inspection.keras_version,
+                engine=constructed.engine,
+                engine_report=constructed.engine_report,
+                inspection=inspection.report(),
+            ),
+            preprocess=constructed.preprocess,
+            outputs=outputs_of(
+                signature, class_names, output=output, threshold=threshold, top_k=top_k
+            ),
+            columns=columns_of(signature, columns),
+            files={"model": copy, **constructed.files},
+        )
+
+
+def private_copy(path: Path, folder: Path) -> Path:
+    """The same bytes where nobody changes them between being read, proven and stored."""
+    if not path.is_file():
+        # A folder, or nothing: the inspection says which in its own words.
+        return path
+    copy = folder / "given" / path.name
+    copy.parent.mkdir()
+    try:
+        shutil.copyfile(path, copy)
+    except OSError as error:
+        raise InvalidFile(path.name, f"it cannot be read ({error.strerror})") from error
+    return copy
+
+
+def given_preprocess(
+    given: GivenPreprocess | Mapping[str, GivenPreprocess] | None,
+) -> dict[str, Preprocessor]:
+    """Preprocessors by input name; under ``""`` for the one input of a model."""
+    if given is None:
+        return {}
+    by_name = given if isinstance(given, Mapping) else {"": given}
+    return {name: _one_preprocess(one) for name, one in by_name.items()}
+
+
+def _one_preprocess(given: GivenPreprocess) -> Preprocessor:
+    if isinstance(given, str):
+        file, colon, function = given.rpartition(":")
+        if not colon:
+            raise InvalidPreprocess(f"{given!r} names no function; write file.py:function")
+        return Code.file(file, function)
+    if hasattr(given, "to_json"):
+        return given  # type: ignore[return-value]  # a preprocessor is known by its JSON
+    if callable(given):
+        return Code.of(given)
+    raise InvalidPreprocess(
+        f"{given!r} is no preprocessor; give Image(…), Tensor(…), Text(…) or a Python function"
+    )
+
+
+def given_labels(
+    labels: GivenLabels | Mapping[str, GivenLabels] | None,
+) -> dict[str, tuple[str, ...]]:
+    """Class names by output name; under ``""`` for the one output of a model."""
+    if labels is None:
+        return {}
+    by_name = labels if isinstance(labels, Mapping) else {"": labels}
+    return {name: _one_labels(one) for name, one in by_name.items()}
+
+
+def _one_labels(labels: GivenLabels) -> tuple[str, ...]:
+    names = read_labels(labels) if isinstance(labels, str | Path) else list(labels)
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise InvalidLabels(f"{name!r} cannot be a class name; give non-empty text")
+    if not names:
+        raise InvalidLabels("the list of class names is empty")
+    return tuple(names)
+
+
+def outputs_of(
+    signature: Signature,
+    labels: Mapping[str, tuple[str, ...]],
+    *,
+    output: str | Mapping[str, str] | None,
+    threshold: float,
+    top_k: int,
+) -> dict[str, Output]:
+    """How each output becomes a SQL value; checked against the shapes of the outputs."""
+    if not 0 <= threshold <= 1:
+        raise InvalidInput(f"a threshold of {threshold} cannot be reached; give 0 to 1")
+    if top_k < 1:
+        raise InvalidInput(f"top_k={top_k} would give nothing; give 1 or more")
+    names = [spec.name for spec in signature.outputs]
+    class_names = _by_output(labels, names, "class names")
+    kinds = _by_output(
+        output if isinstance(output, Mapping) else {"": output} if output else {}, names, "output"
+    )
+    return {
+        spec.name: _output(
+            spec, class_names.get(spec.name, ()), kinds.get(spec.name), threshold, top_k
+        )
+        for spec in signature.outputs
+    }
+
+
+def _by_output(given: Mapping[str, Any], names: Sequence[str], what: str) -> dict[str, Any]:
+    if "" in given:
+        if len(names) > 1:
+            raise InvalidInput(
+                f"the model has {len(names)} outputs; give {what} by output name: {spelled(names)}"
+            )
+        return {names[0]: given[""]}
+    if unknown := sorted(set(given) - set(names)):
+        raise InvalidInput(f"the model has no output {spelled(unknown)}; there is {spelled(names)}")
+    return dict(given)
+
+
+def _output(
+    spec: TensorSpec, labels: tuple[str, ...], kind: str | None, threshold: float, top_k: int
+) -> Output:
+    if kind is None:
+        kind = "label" if labels else scores_of(spec).kind
+    if kind not in OUTPUT_KINDS:
+        raise InvalidInput(f"no output kind {kind!r}; there is {spelled(OUTPUT_KINDS)}")
+    if labels and kind in ("label", "top_k"):
+        _check_labels(spec, labels)
+    elif kind in ("label", "top_k"):
+        raise InvalidLabels(f"the output {spec.name!r} as {kind!r} needs class names (labels=)")
+    elif labels:
+        raise InvalidLabels(
+            f"the output {spec.name!r} as {kind!r} shows no class names; leave labels out"
+        )
+    elif kind == "value" and spec.size != 1:
+        raise InvalidInput(
+            f"the output {spec.name!r} has shape {spec.shape}, which is no single number; "
+            "use output='scores'"
+        )
+    return Output(kind, labels, threshold, min(top_k, max(len(labels), 1)))
+
+
+def _check_labels(spec: TensorSpec, labels: tuple[str, ...]) -> None:
+    if len(spec.shape) != 1:
+        raise InvalidLabels(
+            f"the output {spec.name!r} has shape {spec.shape}; class names need one score each, "
+            "in one dimension"
+        )
+    if spec.shape[0] == 1 and len(labels) != 2:
+        raise InvalidLabels(
+            f"the output {spec.name!r} is one number, which decides between 2 class names; "
+            f"{len(labels)} were given"
+        )
+    if spec.shape[0] not in (1, len(labels)):
+        raise InvalidLabels(
+            f"the output {spec.name!r} has {spec.shape[0]} scores; "
+            f"{len(labels)} class names were given"
+        )
+
+
+def columns_of(signature: Signature, columns: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names under which a tabular input's numbers are given one by one."""
+    if columns is None:
+        return None
+    spec = signature.inputs[0]
+    if len(signature.inputs) > 1 or len(spec.shape) != 1 or spec.dtype == "string":
+        raise InvalidInput(
+            "column names are for a model with one input of one dimension; this one takes "
+            + spelled(f"{i.name} {i.shape}" for i in signature.inputs)
+        )
+    if spec.shape[0] not in (None, len(columns)):
+        raise InvalidInput(
+            f"the input {spec.name!r} takes {spec.shape[0]} numbers; {len(columns)} column names "
+            "were given"
+        )
+    for name in columns:
+        if not IDENTIFIER.fullmatch(name):
+            raise InvalidInput(f"{name!r} cannot be a column's name; use letters, digits and _")
+    if len({name.lower() for name in columns}) != len(columns):
+        raise InvalidInput("two columns have the same name; names are case-insensitive in SQL")
+    return tuple(columns)

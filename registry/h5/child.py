@@ -1,0 +1,241 @@
+"""The child process that loads a stranger's model: ``python -m kerasql.registry.h5.child FOLDER``.
+
+It reads request.json in the folder, writes artifacts beside it, and says one JSON line per step.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasql.registry import engine as engines
+from kerasql.registry.errors import InvalidInput, KerasqlError, spelled
+from kerasql.registry.preprocess import Preprocessor, Tensor, preprocessor_from_json
+from kerasql.registry.signature import Signature, TensorSpec
+
+PROBES = 4
+"""How many rows Keras and an engine are compared on."""
+
+FREE_AXIS = 12
+"""How long a probe is along an axis of any length."""
+
+
+def main() -> None:
+    """Answer the request of the folder named on the command line."""
+    folder = Path(sys.argv[1])
+    _limit()
+    # What TensorFlow prints must not mix with our lines.
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def say(**message: Any) -> None:
+        print(json.dumps(message), file=out, flush=True)
+
+    try:
+        request = json.loads((folder / "request.json").read_text())
+        say(done=answer(folder, request, lambda step: say(step=step)))
+    except InvalidInput as error:
+        say(invalid=str(error))
+    except MemoryError:
+        say(failed="it needs more memory than KERASQL_CONSTRUCT_MEMORY_MB allows")
+    except Exception as error:
+        say(failed=first_line(error))
+
+
+def answer(folder: Path, request: Mapping[str, Any], step: Any) -> dict[str, Any]:
+    """Load, probe, compile and compare; everything the registry keeps, as JSON."""
+    step("loading the model into Keras")
+    model = engines.load_keras(Path(request["path"]), threads=os.cpu_count() or 1)
+    signature = signature_of(model)
+    preprocess = preprocessors(signature, request["preprocess"])
+    step("predicting with Keras")
+    limit = smallest_vocabulary(model)
+    probes = [
+        probe(spec, preprocess[spec.name], limit, seed)
+        for seed, spec in enumerate(signature.inputs)
+    ]
+    predict = engines.keras_predict(model)
+    expected = predict(probes)
+    files = {"golden": folder / "golden.npz"}
+    write_golden(files["golden"], probes, expected)
+    name, report = "keras", {}
+    if request["engine"] in (None, "openvino"):
+        step("compiling for OpenVINO and comparing with Keras")
+        report = prove_openvino(model, folder, probes, expected)
+        if "refused" not in report:
+            name = "openvino"
+            files |= {
+                "openvino.xml": folder / "network.xml",
+                "openvino.bin": folder / "network.bin",
+            }
+        elif request["engine"] == "openvino":
+            raise InvalidInput(
+                f"the engine 'openvino' cannot serve this model: {report['refused']}"
+            )
+    return {
+        "signature": signature.to_json(),
+        "preprocess": {name: value.to_json() for name, value in preprocess.items()},
+        "layers": layers_of(model),
+        "parameters": int(model.count_params()),
+        "engine": name,
+        "engine_report": {"engine": name, **report},
+        "files": {role: path.name for role, path in files.items()},
+    }
+
+
+def signature_of(model: Any) -> Signature:
+    """The inputs and outputs of a Keras model, named as Keras names them."""
+    outputs = list(model.outputs)
+    names = [output._keras_history.operation.name for output in outputs]
+    if len(set(names)) != len(names):
+        names = [f"output_{number}" for number in range(1, len(outputs) + 1)]
+    return Signature(
+        tuple(spec_of(i.name, i) for i in model.inputs),
+        tuple(spec_of(name, o) for name, o in zip(names, outputs, strict=True)),
+    )
+
+
+def spec_of(name: str, tensor: Any) -> TensorSpec:
+    """One tensor's name, dtype and shape without its batch axis."""
+    batch, *shape = tensor.shape
+    if batch is not None:
+        raise InvalidInput(
+            f"the tensor {name!r} has a fixed batch size of {batch}; "
+            "save the model with inputs of any batch size (batch_size=None)"
+        )
+    return TensorSpec(name, str(tensor.dtype), tuple(shape))
+
+
+def preprocessors(signature: Signature, given: Mapping[str, Any] | None) -> dict[str, Preprocessor]:
+    """One checked preprocessor per input; numbers as they are where none is given."""
+    names = [spec.name for spec in signature.inputs]
+    given = dict(given or {})
+    if "" in given:
+        if len(names) > 1:
+            raise InvalidInput(
+                f"the model has {len(names)} inputs; give a preprocessor for each of "
+                f"{spelled(names)}: preprocess={{name: …}}"
+            )
+        given = {names[0]: given[""]}
+    if unknown := sorted(set(given) - set(names)):
+        raise InvalidInput(f"the model has no input {spelled(unknown)}; there is {spelled(names)}")
+    chosen = {
+        name: preprocessor_from_json(given[name]) if name in given else Tensor() for name in names
+    }
+    for spec in signature.inputs:
+        chosen[spec.name].check(spec)
+    return chosen
+
+
+def probe(spec: TensorSpec, preprocessor: Preprocessor, limit: int, seed: int) -> np.ndarray:
+    """Rows as the network will see them: shape (PROBES, …), made through the preprocessor."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(length or FREE_AXIS for length in spec.shape)
+    free = TensorSpec(spec.name, spec.dtype, shape)
+    if isinstance(preprocessor, Tensor) and "int" in spec.dtype:
+        return rng.integers(0, limit, (PROBES, *shape)).astype(spec.dtype)
+    rows = [preprocessor.prepare(preprocessor.example(free, rng), free) for _ in range(PROBES)]
+    rows = [row for row in rows if row.shape == rows[0].shape]
+    return preprocessor.finish(np.stack(rows), free)
+
+
+def smallest_vocabulary(model: Any) -> int:
+    """How many ids every Embedding of the model knows; 2 where there is none."""
+    sizes = [
+        layer.input_dim
+        for layer in model._flatten_layers()
+        if type(layer).__name__ in ("Embedding", "ReversibleEmbedding")
+    ]
+    return min(sizes, default=2)
+
+
+def prove_openvino(
+    model: Any, folder: Path, probes: list[np.ndarray], expected: list[np.ndarray]
+) -> dict[str, Any]:
+    """Compile for OpenVINO and compare with Keras, one row at a time and all at once."""
+    try:
+        started = time.perf_counter()
+        files = engines.compile_openvino(model, folder)
+        predict = engines.ENGINES["openvino"].load(files, threads=1)
+        ours = predict(probes)
+        rows = [predict([p[n : n + 1] for p in probes]) for n in range(len(probes[0]))]
+        singly = [np.concatenate(column) for column in zip(*rows, strict=True)]
+        seconds = round(time.perf_counter() - started, 2)
+    except Exception as error:
+        return {"refused": f"OpenVINO cannot convert it ({first_line(error)})"}
+    difference = max(
+        engines.largest_difference(ours, expected), engines.largest_difference(singly, expected)
+    )
+    report: dict[str, Any] = {"difference": difference, "compile_s": seconds}
+    if not (engines.agree(ours, expected) and engines.agree(singly, expected)):
+        report["refused"] = f"OpenVINO's answers differ from Keras' by up to {difference:.2g}"
+    return report
+
+
+def write_golden(path: Path, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> None:
+    """Keep one row that Keras answered: arrays x0 … and y0 …, shapes (1, …), no pickles."""
+    arrays = {f"x{n}": _plain(value[:1]) for n, value in enumerate(inputs)}
+    arrays |= {f"y{n}": _plain(value[:1]) for n, value in enumerate(outputs)}
+    np.savez(path, allow_pickle=False, **arrays)
+
+
+def _plain(value: np.ndarray) -> np.ndarray:
+    return value.astype(str) if value.dtype == object else value
+
+
+def layers_of(model: Any) -> list[dict[str, Any]]:
+    """Name, class, output shape and parameters of each layer, as ``model.summary()`` lists them."""
+    return [
+        {
+            "name": layer.name,
+            "class": type(layer).__name__,
+            "output": _shape_of(layer),
+            "parameters": int(layer.count_params()) if hasattr(layer, "count_params") else 0,
+        }
+        for layer in model.layers
+    ]
+
+
+def _shape_of(layer: Any) -> Any:
+    try:
+        output = layer.output
+    except (AttributeError, ValueError):
+        return None
+    return [list(o.shape) for o in output] if isinstance(output, list) else list(output.shape)
+
+
+def first_line(error: BaseException) -> str:
+    """An error of a library in one line."""
+    if isinstance(error, KerasqlError):
+        return str(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = next((line for line in lines if "No conversion rule" in line), *lines[:1] or [""])
+    return f"{type(error).__name__}: {said}"[:400]
+
+
+def _limit() -> None:
+    memory = int(os.environ["KERASQL_CHILD_MEMORY_MB"]) * 2**20
+    seconds = int(os.environ["KERASQL_CHILD_TIMEOUT_S"])
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.alarm(seconds)
+    if sys.platform == "linux":
+        # PR_SET_PDEATHSIG: a registration that is killed leaves nobody behind.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if os.getppid() != int(os.environ["KERASQL_CHILD_PARENT"]):
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Load an audited file in a child process, prove an engine on it, and bring back what it is.
+
+The child has limits on memory and time, a private temporary folder, no secrets in its
+environment, and dies with its parent. TensorFlow is never imported into the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kerasql.registry.errors import ConstructFailed, InvalidInput
+from kerasql.registry.settings import setting
+from kerasql.registry.signature import Signature
+
+Progress = Callable[[str], None]
+
+KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+
+
+@dataclass(frozen=True)
+class Constructed:
+    """A loaded model: what it takes and gives, its layers, and the engine proven on it.
+
+    preprocess is one preprocessor as JSON per input, defaults filled in; engine_report holds
+    ``engine``, ``difference`` (the largest to Keras), ``compile_s`` and, for an engine that was
+    not used, ``refused`` and why; files are the further artifacts by role.
+    """
+
+    signature: Signature
+    preprocess: dict[str, Any]
+    layers: list[dict[str, Any]]
+    parameters: int
+    engine: str
+    engine_report: dict[str, Any]
+    files: dict[str, Path]
+
+
+def construct(
+    path: Path,
+    *,
+    folder: Path,
+    preprocess: Mapping[str, Any] | None,
+    engine: str | None,
+    progress: Progress,
+) -> Constructed:
+    """Load the file in a child process and bring back what it found, its files in ``folder``.
+
+    preprocess is JSON by input name, or under ``""`` for a model with one input; engine None
+    means OpenVINO where it agrees with Keras, else Keras. The child's first answer is the
+    signature: what does not fit it is an InvalidInput before anything is compiled.
+    """
+    request = {"path": str(path.resolve()), "preprocess": preprocess, "engine": engine}
+    (folder / "request.json").write_text(json.dumps(request))
+    timeout_s = setting("KERASQL_CONSTRUCT_TIMEOUT_S")
+    with (folder / "stderr.txt").open("wb") as stderr:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "kerasql.registry.h5.child", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=folder,
+            env=_environment(folder, path.stat().st_size, timeout_s),
+            start_new_session=True,
+            text=True,
+        )
+        try:
+            return _listen(child, path.name, folder, progress)
+        finally:
+            _end(child)
+
+
+def _listen(
+    child: subprocess.Popen[str], name: str, folder: Path, progress: Progress
+) -> Constructed:
+    assert child.stdout is not None  # noqa: S101 - Popen was given a pipe
+    for line in child.stdout:
+        message = json.loads(line)
+        if "step" in message:
+            progress(message["step"])
+        elif "invalid" in message:
+            raise InvalidInput(message["invalid"])
+        elif "failed" in message:
+            raise ConstructFailed(name, message["failed"])
+        elif "done" in message:
+            return _constructed(message["done"], folder)
+    raise ConstructFailed(name, _why_it_died(child.wait(), folder))
+
+
+def _constructed(done: Mapping[str, Any], folder: Path) -> Constructed:
+    return Constructed(
+        signature=Signature.from_json(done["signature"]),
+        preprocess=done["preprocess"],
+        layers=done["layers"],
+        parameters=done["parameters"],
+        engine=done["engine"],
+        engine_report=done["engine_report"],
+        files={role: folder / file for role, file in done["files"].items()},
+    )
+
+
+def _why_it_died(status: int, folder: Path) -> str:
+    if status in (-signal.SIGXCPU, -signal.SIGALRM):
+        return "it took longer than KERASQL_CONSTRUCT_TIMEOUT_S allows"
+    said = (folder / "stderr.txt").read_text(errors="replace")
+    if status == -signal.SIGKILL or "bad_alloc" in said or "MemoryError" in said:
+        return "it needs more memory than KERASQL_CONSTRUCT_MEMORY_MB allows"
+    last = said.strip().splitlines()[-1:] or ["it said nothing"]
+    return f"the process that loads it died with status {status} ({last[0][:200]})"
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
+
+
+def _environment(folder: Path, size_bytes: int, timeout_s: int) -> dict[str, str]:
+    memory_mb = setting("KERASQL_CONSTRUCT_MEMORY_MB") or 8192 + 10 * size_bytes // 2**20
+    return {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ} | {
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "KERAS_HOME": str(folder),
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "KERASQL_CHILD_MEMORY_MB": str(memory_mb),
+        "KERASQL_CHILD_TIMEOUT_S": str(timeout_s),
+        "KERASQL_CHILD_PARENT": str(os.getpid()),
+    }

@@ -1,0 +1,96 @@
+"""Every setting: an environment variable, its default and what it does.
+
+This table is the one place; ``docs/settings.md`` and the command line's help show it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from kerasql.registry.errors import InvalidInput
+
+
+class Setting(NamedTuple):
+    """An environment variable; the type of its default is the type of its value."""
+
+    name: str
+    default: str | int | bool
+    help: str
+
+
+SETTINGS = (
+    Setting(
+        "KERASQL_DATABASE",
+        "sqlite:///kerasql.db",
+        "The registry's database: sqlite:///file.db or postgresql://user@host/name.",
+    ),
+    Setting(
+        "KERASQL_ARTIFACTS",
+        "",
+        "Where new artifacts are put: empty for the database, or a URL such as "
+        "s3://bucket/prefix or file:///folder.",
+    ),
+    Setting(
+        "KERASQL_READ_PATHS",
+        False,
+        "Whether executors may open the paths and URIs in a STRING column (on or off).",
+    ),
+    Setting(
+        "KERASQL_MAX_PIXELS",
+        89_478_485,
+        "The most pixels of an image that is decoded; a larger one is a bad row.",
+    ),
+    Setting("KERASQL_BATCH_ROWS", 32, "Rows that an engine predicts at once."),
+    Setting(
+        "KERASQL_CONSTRUCT_TIMEOUT_S",
+        600,
+        "Seconds after which the child process that loads a model at registration is stopped.",
+    ),
+    Setting(
+        "KERASQL_CONSTRUCT_MEMORY_MB",
+        0,
+        "The most memory of that child process in MiB; 0 decides by the size of the file.",
+    ),
+    Setting("KERASQL_ROW_LIMIT", 1000, "The most rows a query returns unless it asks for more."),
+)
+
+SWITCHES = {
+    "on": True,
+    "true": True,
+    "yes": True,
+    "1": True,
+    "off": False,
+    "false": False,
+    "no": False,
+    "0": False,
+}
+
+
+def setting(name: str) -> Any:
+    """The value of one setting, from the environment or its default.
+
+    It has the type of the default. Raises InvalidInput when the environment holds nonsense.
+    """
+    known = {setting.name: setting.default for setting in SETTINGS}
+    default = known[name]
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if isinstance(default, bool):
+        return _switch(name, text)
+    if isinstance(default, int):
+        return _count(name, text)
+    return text
+
+
+def _switch(name: str, text: str) -> bool:
+    if text.lower() not in SWITCHES:
+        raise InvalidInput(f"{name} is {text!r}; set it to on or off")
+    return SWITCHES[text.lower()]
+
+
+def _count(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise InvalidInput(f"{name} is {text!r}; set it to a whole number such as 100")
+    return int(text)

@@ -1,0 +1,5 @@
+"""``python -m kerasql`` is the command ``kerasql``."""
+
+from kerasql.cli import main
+
+main()

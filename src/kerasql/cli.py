@@ -1,0 +1,550 @@
+"""The command ``kerasql``: what a data scientist and an operator type."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from kerasql.registry.errors import InvalidInput, KerasqlError, spelled
+from kerasql.registry.settings import SETTINGS, setting
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from kerasql.registry.store import Registry
+
+notes = Console(stderr=True, highlight=False)
+"""Progress, hints and errors; stdout holds results alone."""
+
+
+class Commands(click.Group):
+    """A group whose errors are one sentence and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what kerasql refuses is worded, never a stack trace."""
+        try:
+            return super().invoke(ctx)
+        except KerasqlError as error:
+            notes.print("Error:", style="bold red", end=" ")
+            notes.print(str(error), markup=False, soft_wrap=True)
+            sys.exit(2)
+
+
+def settings_help() -> str:
+    """The settings as ``--help`` shows them."""
+    lines = [f"  {one.name} ({one.default!r})\n      {one.help}" for one in SETTINGS]
+    return "\b\nSettings (environment variables):\n" + "\n".join(lines)
+
+
+@click.group(cls=Commands, epilog=settings_help(), context_settings={"max_content_width": 100})
+@click.version_option(package_name="kerasql")
+@click.option("--database", metavar="URL", help="The registry (default: KERASQL_DATABASE).")
+@click.pass_context
+def main(ctx: click.Context, database: str | None) -> None:
+    """Register a Keras model once; everyone calls it by name in Spark SQL."""
+    ctx.obj = database
+
+
+def database_url(ctx: click.Context) -> str:
+    """The registry's database: ``--database``, else the setting."""
+    return str(ctx.obj or setting("KERASQL_DATABASE"))
+
+
+@contextmanager
+def opened(ctx: click.Context) -> Iterator[Registry]:
+    """The registry of this command."""
+    from kerasql.registry.store import connect
+
+    with connect(database_url(ctx)) as registry:
+        yield registry
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+@main.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--preprocess",
+    multiple=True,
+    metavar="SPEC",
+    help="image:size=224x224,scale=tf · tensor:scale=0.5 · file.py:function · JSON; "
+    "for several inputs INPUT=SPEC, once for each.",
+)
+@click.option(
+    "--labels",
+    multiple=True,
+    metavar="FILE",
+    help="Class names, a line each or CSV; [OUTPUT=]FILE.",
+)
+@click.option("--label", multiple=True, help="One class name; repeat in the order of the scores.")
+@click.option("--output", multiple=True, metavar="KIND", help="label, top_k, scores or value.")
+@click.option("--threshold", type=float, default=0.5, show_default=True)
+@click.option("--top-k", type=int, default=5, show_default=True)
+@click.option("--columns", metavar="A,B,…", help="Names of a tabular input's numbers.")
+@click.option("--engine", help="openvino or keras (default: the faster one that equals Keras).")
+@click.option("--trust-code", is_flag=True, help="Let the given Python source run on executors.")
+@click.option("--description", default="")
+@click.option("--tag", "tags", multiple=True)
+@click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER")
+@click.option("--owner", default=None, help="Who answers for it (default: you).")
+@as_json
+@click.pass_context
+def register(
+    ctx: click.Context,
+    /,
+    name: str,
+    file: Path,
+    preprocess: Sequence[str],
+    labels: Sequence[str],
+    label: Sequence[str],
+    output: Sequence[str],
+    columns: str | None,
+    metrics: Sequence[str],
+    owner: str | None,
+    as_json: bool,
+    **facts: Any,
+) -> None:
+    """Put FILE (.h5 or .keras) into the registry as the next version of NAME."""
+    if labels and label:
+        raise InvalidInput("give the class names as --labels FILE or as --label, not both")
+    with opened(ctx) as registry, notes.status("starting") as status:
+        version = registry.register(
+            name,
+            file,
+            preprocess=named(preprocess, preprocess_option),
+            labels=list(label) or named(labels, Path),
+            output=named(output, str),
+            columns=columns.split(",") if columns else None,
+            metrics=dict(metric_option(one) for one in metrics),
+            owner=owner or getpass.getuser(),
+            progress=lambda step: (
+                status.update(f"{step} …") if notes.is_terminal else notes.print(f"{step} …")
+            ),
+            **facts,
+        )
+    if as_json:
+        print_json(version.to_json())
+        return
+    if version.existed:
+        click.echo(f"{version.ref} holds exactly this already; nothing was stored")
+    else:
+        aliases = f", alias {', '.join(version.aliases)}" if version.aliases else ""
+        click.echo(f"registered {version.ref}{aliases} on the engine {version.engine}")
+    if refused := version.engine_report.get("refused"):
+        notes.print(f"note: {refused}", markup=False)
+    if not version.aliases:
+        notes.print(
+            f"to make it production: kerasql alias {version.name} {version.number} production"
+        )
+
+
+def named(values: Sequence[str], parse: Any) -> Any:
+    """One value, or a dict of values by the input or output they name: ``left=…``."""
+    if not values:
+        return None
+    parts = [name_and_value(value) for value in values]
+    if len(parts) == 1 and parts[0][0] is None:
+        return parse(parts[0][1])
+    if any(name is None for name, _ in parts):
+        raise InvalidInput(f"{spelled(values)}: with several values write NAME=VALUE for each")
+    return {name: parse(value) for name, value in parts}
+
+
+def name_and_value(text: str) -> tuple[str | None, str]:
+    """``left=image:size=8x8`` names an input, ``image:size=8x8`` does not."""
+    name, equals, value = text.partition("=")
+    if equals and name.replace("_", "a").isalnum():
+        return name, value
+    return None, text
+
+
+def preprocess_option(text: str) -> Any:
+    """A preprocessor from JSON, from ``kind:option=value,…`` or from ``file.py:function``."""
+    from kerasql.registry.preprocess import KINDS, preprocessor_from_json
+
+    if text.lstrip().startswith("{"):
+        try:
+            return preprocessor_from_json(json.loads(text))
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise InvalidInput(f"{text!r} is no preprocessor: {error}") from error
+    kind, _, options = text.partition(":")
+    if kind not in KINDS or kind == "code":
+        return text
+    pairs = [option.partition("=") for option in options.split(",") if option]
+    try:
+        return KINDS[kind](**{name: option_value(value) for name, _, value in pairs})
+    except TypeError as error:
+        raise InvalidInput(f"{text!r} is no preprocessor: {error}") from error
+
+
+def option_value(text: str) -> Any:
+    """``224x224`` is a size, ``0.5`` and ``true`` are JSON, anything else is text."""
+    height, x, width = text.partition("x")
+    if x and height.isdecimal() and width.isdecimal():
+        return int(height), int(width)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def metric_option(text: str) -> tuple[str, float]:
+    """``accuracy=0.98``."""
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError as error:
+        raise InvalidInput(f"{text!r} is no metric; write --metric accuracy=0.98") from error
+
+
+@main.command()
+@as_json
+@click.pass_context
+def models(ctx: click.Context, as_json: bool) -> None:
+    """List the models."""
+    with opened(ctx) as registry:
+        found = registry.models()
+    if as_json:
+        return print_json([model.to_json() for model in found])
+    if not found:
+        return notes.print("no models yet; register one with: kerasql register NAME FILE")
+    return print_table(
+        ("model", "production", "latest", "versions", "other aliases", "description"),
+        [
+            (
+                model.name,
+                model.aliases.get("production"),
+                model.latest,
+                model.versions,
+                ", ".join(f"{a} → {n}" for a, n in model.aliases.items() if a != "production"),
+                model.description,
+            )
+            for model in found
+        ],
+    )
+
+
+@main.command()
+@click.argument("ref")
+@as_json
+@click.pass_context
+def show(ctx: click.Context, ref: str, as_json: bool) -> None:
+    """Show one version: REF is name, name@3 or name@production."""
+    from kerasql.registry.names import function_names
+    from kerasql.registry.preprocess import preprocessor_from_json
+    from kerasql.registry.signature import sql_type
+
+    with opened(ctx) as registry:
+        version = registry.get(ref)
+    if as_json:
+        return print_json(version.to_json())
+    calls = function_names(version.name, version.aliases, [(version.number, version.has_scores)])
+    report = version.engine_report
+    rows = [
+        ("version", version.ref),
+        ("aliases", ", ".join(version.aliases)),
+        ("call it", ", ".join(f"{name}(…)" for name in calls)),
+        *((f"input {i.name}", f"{i.dtype} {i.shape}") for i in version.signature.inputs),
+        *(
+            (f"preprocess {name}", preprocessor_from_json(one).describe())
+            for name, one in version.preprocess.items()
+        ),
+        ("columns", ", ".join(version.columns or ())),
+        *(
+            (f"output {o.name}", f"{sql_type(o, version.outputs[o.name])} from {o.dtype} {o.shape}")
+            for o in version.signature.outputs
+        ),
+        *(
+            (f"labels {name}", spelled(one.labels))
+            for name, one in version.outputs.items()
+            if one.labels
+        ),
+        ("engine", version.engine),
+        ("largest difference", report.get("difference") and f"{report['difference']:.2g}"),
+        ("not used", report.get("refused")),
+        ("layers", f"{len(version.layers)}, {version.parameters:,} parameters"),
+        ("saved with Keras", version.keras_version),
+        ("description", version.description),
+        ("tags", ", ".join(version.tags)),
+        ("metrics", ", ".join(f"{k} {v:g}" for k, v in version.metrics.items())),
+        ("owner", version.owner),
+        ("registered", f"{version.created_at:%Y-%m-%d %H:%M} UTC"),
+        ("SHA-256", version.artifacts["model"].sha256),
+        ("size", f"{version.artifacts['model'].size_bytes:,} bytes"),
+    ]
+    return print_table(("", ""), [row for row in rows if row[1]], header=False)
+
+
+@main.command()
+@click.argument("name")
+@click.argument("version", type=int)
+@click.argument("alias")
+@click.pass_context
+def alias(ctx: click.Context, name: str, version: int, alias: str) -> None:
+    """Point ALIAS of the model NAME to VERSION; the next query uses it."""
+    with opened(ctx) as registry:
+        moved = registry.set_alias(name, version, alias, by=getpass.getuser())
+    click.echo(f"{moved.name}@{alias.lower()} is {moved.ref} now")
+
+
+@main.command()
+@click.argument("name")
+@click.argument("alias")
+@click.pass_context
+def unalias(ctx: click.Context, name: str, alias: str) -> None:
+    """Remove ALIAS from the model NAME; the version stays."""
+    with opened(ctx) as registry:
+        left = registry.remove_alias(name, alias)
+    click.echo(f"{left.name}@{alias.lower()} is removed; {left.ref} is still there")
+
+
+@main.command()
+@click.argument("ref")
+@click.pass_context
+def delete(ctx: click.Context, ref: str) -> None:
+    """Delete one version, named by its number: name@3."""
+    with opened(ctx) as registry:
+        registry.delete(ref)
+    click.echo(f"{ref.lower()} is deleted")
+
+
+@main.group()
+def dataset() -> None:
+    """What analysts can put after FROM."""
+
+
+@dataset.command("add")
+@click.argument("name")
+@click.argument("path")
+@click.option(
+    "--format",
+    "format_",
+    default="images",
+    show_default=True,
+    help="images (a folder of pictures), parquet, csv, json or any format Spark reads.",
+)
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Spark's own.")
+@click.option("--description", default="")
+@click.option("--replace", is_flag=True, help="Replace a dataset of that name.")
+@click.pass_context
+def dataset_add(
+    ctx: click.Context, /, name: str, path: str, format_: str, options: Sequence[str], **facts: Any
+) -> None:
+    """Let analysts read PATH as NAME."""
+    pairs = [option.partition("=") for option in options]
+    if wrong := [key for key, equals, _ in pairs if not equals]:
+        raise InvalidInput(f"--option {wrong[0]!r} has no value; write --option header=true")
+    with opened(ctx) as registry:
+        added = registry.add_dataset(
+            name,
+            path,
+            format=format_,
+            options={key: value for key, _, value in pairs},
+            owner=getpass.getuser(),
+            **facts,
+        )
+    click.echo(f"{added.name}: {added.format} at {added.path}")
+
+
+@dataset.command("list")
+@as_json
+@click.pass_context
+def dataset_list(ctx: click.Context, as_json: bool) -> None:
+    """List the datasets."""
+    with opened(ctx) as registry:
+        found = registry.datasets()
+    if as_json:
+        return print_json([one.to_json() for one in found])
+    if not found:
+        return notes.print("no datasets yet; add one with: kerasql dataset add NAME PATH")
+    return print_table(
+        ("dataset", "format", "path", "options", "description"),
+        [
+            (d.name, d.format, d.path, ", ".join(f"{k}={v}" for k, v in d.options.items()),
+             d.description)
+            for d in found
+        ],
+    )  # fmt: skip
+
+
+@dataset.command("remove")
+@click.argument("name")
+@click.pass_context
+def dataset_remove(ctx: click.Context, name: str) -> None:
+    """Forget a dataset; its files stay."""
+    with opened(ctx) as registry:
+        registry.remove_dataset(name)
+    click.echo(f"{name.lower()} is forgotten; its files are where they were")
+
+
+@main.command()
+@click.argument("sql", required=False)
+@click.option("--file", type=click.Path(path_type=Path), help="Read the SQL from a file.")
+@click.option("--limit", type=click.IntRange(0), help="Rows at most; 0 for all.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--parquet", type=click.Path(path_type=Path), help="Write the rows to this file.")
+@click.option("--master", default="local[*]", show_default=True, help="The Spark cluster.")
+@click.option("--conf", multiple=True, metavar="KEY=VALUE", help="A Spark setting.")
+@as_json
+@click.pass_context
+def query(
+    ctx: click.Context,
+    sql: str | None,
+    file: Path | None,
+    limit: int | None,
+    as_csv: bool,
+    parquet: Path | None,
+    master: str,
+    conf: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Run one SQL query over the models and datasets of the registry."""
+    from kerasql.show import write_csv, write_parquet, write_table
+    from kerasql.udf.deploy import deploy
+    from kerasql.udf.query import query as run
+
+    sql = query_text(sql, file)
+    limit = setting("KERASQL_ROW_LIMIT") if limit is None else limit
+    with opened(ctx) as registry, spark_session(master, conf) as spark:
+        deployment = deploy(spark, registry)
+        with notes.status("running …"):
+            try:
+                result = run(spark, sql, limit=limit or None)
+            finally:
+                for reason in deployment.unreadable.values():
+                    notes.print(f"note: {reason}", markup=False)
+    if parquet:
+        write_parquet(result, parquet)
+        click.echo(f"{result.table.num_rows:,} rows in {parquet}")
+    elif as_csv:
+        write_csv(result, sys.stdout)
+    elif as_json:
+        print_json({"rows": result.rows(), "truncated": result.truncated})
+    else:
+        write_table(result, Console())
+    if result.truncated:
+        notes.print(
+            f"only the first {limit:,} rows are shown; there are more (--limit N, 0 for all)"
+        )
+
+
+def query_text(sql: str | None, file: Path | None) -> str:
+    """The SQL from the argument, from a file, or from standard input (``-``)."""
+    if (sql is None) == (file is None):
+        raise InvalidInput('give one query: kerasql query "SELECT …", or --file FILE')
+    if file is not None:
+        try:
+            sql = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{file} cannot be read: {error}") from error
+    text = sys.stdin.read() if sql == "-" else str(sql)
+    return text.strip().rstrip(";")
+
+
+@contextmanager
+def spark_session(master: str, conf: Sequence[str]) -> Iterator[SparkSession]:
+    """A Spark session that is stopped at the end."""
+    from kerasql.udf.session import local_session
+
+    pairs = [one.partition("=") for one in conf]
+    if wrong := [key for key, equals, _ in pairs if not equals]:
+        raise InvalidInput(f"--conf {wrong[0]!r} has no value; write --conf spark.task.cpus=2")
+    with notes.status("starting Spark …"):
+        spark = local_session(master=master, conf={key: value for key, _, value in pairs})
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+@main.group()
+def db() -> None:
+    """The registry's database."""
+
+
+@db.command("upgrade")
+@click.pass_context
+def db_upgrade(ctx: click.Context) -> None:
+    """Create the registry's tables, or bring them up to date with their data."""
+    from kerasql.registry.check import check
+    from kerasql.registry.database import upgrade
+
+    upgrade(database_url(ctx))
+    state = check(database_url(ctx))
+    click.echo(f"{state.url} is at revision {state.revision}, up to date")
+
+
+@db.command("check")
+@as_json
+@click.pass_context
+def db_check(ctx: click.Context, as_json: bool) -> None:
+    """Say what the database holds, and read and hash every artifact."""
+    from dataclasses import asdict
+
+    from kerasql.registry.check import check
+
+    state = check(database_url(ctx))
+    if as_json:
+        print_json(asdict(state))
+    else:
+        rows = [(name.replace("_", " "), value) for name, value in asdict(state).items()]
+        print_table(("", ""), [row for row in rows if row[0] != "broken"], header=False)
+        for sentence in state.broken:
+            notes.print(f"broken: {sentence}", markup=False)
+    if state.broken or not state.up_to_date:
+        sys.exit(1)
+
+
+@db.command("collect")
+@click.pass_context
+def db_collect(ctx: click.Context) -> None:
+    """Delete artifact files that a killed registration left behind more than a day ago."""
+    with opened(ctx) as registry:
+        click.echo(f"{registry.collect()} files deleted")
+
+
+@main.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Where its pictures, model and registry are written.",
+)
+def demo(folder: Path) -> None:
+    """Train a small network on handwritten digits, register it, and query it in SQL."""
+    from kerasql.demo import run
+
+    run(folder)
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def print_table(
+    names: Sequence[str], rows: Sequence[Sequence[Any]], *, header: bool = True
+) -> None:
+    """A table on stdout; None is an empty cell."""
+    table = Table(show_header=header, box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value).replace("[", r"\[") for value in row))
+    Console(highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    main()

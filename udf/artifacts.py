@@ -1,0 +1,84 @@
+"""How artifacts travel: through Spark's own channels, checked again where they arrive."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pyspark import SparkContext
+from pyspark.core.broadcast import Broadcast
+
+from kerasql.registry.store import Registry
+from kerasql.registry.version import Version
+
+Writer = Callable[[BinaryIO], Any]
+
+
+class FileBroadcast(Broadcast[Any]):
+    """A broadcast whose file holds an artifact's bytes as they are, written chunk by chunk.
+
+    Spark's own broadcast pickles a value that must exist in memory, and unpickles it whole in
+    every Python worker; an executor can open this one's file where it lies. Only where Spark
+    encrypts what it writes (spark.io.encryption.enabled) the bytes travel as one pickle.
+    """
+
+    def __init__(self, context: SparkContext, writer: Writer) -> None:
+        super().__init__(context, writer, context._pickled_broadcast_vars)
+
+    def dump(self, value: Writer, f: BinaryIO) -> None:
+        """Write the artifact; what was written of a broken one is removed."""
+        try:
+            if self._sc is not None and self._sc._encryption_enabled:
+                with tempfile.TemporaryFile() as whole:
+                    value(whole)
+                    whole.seek(0)
+                    pickle.dump(whole.read(), f, pickle.HIGHEST_PROTOCOL)
+            else:
+                value(f)
+        except BaseException:
+            Path(self._path).unlink(missing_ok=True)
+            raise
+        finally:
+            f.close()
+
+
+@dataclass(frozen=True)
+class BroadcastFiles:
+    """Artifacts as broadcasts by their SHA-256: fetched once per executor, by queries that use them."""
+
+    broadcasts: Mapping[str, Broadcast[Any]]
+
+    def path(self, sha256: str) -> Path:
+        """The file in which Spark put the artifact on this machine."""
+        broadcast = self.broadcasts[sha256]
+        if not hasattr(broadcast, "_value"):
+            return Path(broadcast._path)
+        with tempfile.NamedTemporaryFile(prefix="kerasql-", delete=False) as file:
+            file.write(broadcast._value)
+        weakref.finalize(broadcast, Path(file.name).unlink, missing_ok=True)
+        return Path(file.name)
+
+
+_sent: weakref.WeakKeyDictionary[SparkContext, dict[str, FileBroadcast]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def broadcast_files(
+    context: SparkContext, registry: Registry, version: Version, artifacts: Mapping[str, str]
+) -> BroadcastFiles:
+    """Broadcast the artifacts a plan needs; those of earlier queries are there already."""
+    sent = _sent.setdefault(context, {})
+    for role, sha256 in artifacts.items():
+        if sha256 not in sent:
+
+            def write(file: BinaryIO, role: str = role) -> None:
+                registry.copy_artifact(version, role, file)
+
+            sent[sha256] = FileBroadcast(context, write)
+    return BroadcastFiles({sha256: sent[sha256] for sha256 in artifacts.values()})

@@ -1,0 +1,251 @@
+"""Arrow columns to tensors and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kerasql.registry.errors import BadRow
+from kerasql.registry.preprocess import Image, Preprocessor, Tensor
+from kerasql.registry.signature import SQL_TYPES, Output, TensorSpec
+from kerasql.udf.plan import Plan
+
+ARROW_TYPES = {
+    "FLOAT": pa.float32(),
+    "DOUBLE": pa.float64(),
+    "BOOLEAN": pa.bool_(),
+    "TINYINT": pa.int8(),
+    "SMALLINT": pa.int16(),
+    "INT": pa.int32(),
+    "BIGINT": pa.int64(),
+    "STRING": pa.string(),
+}
+
+Reasons = list[str | None]
+"""Why each row has no answer; None for a row that has one."""
+
+
+# --- in
+
+
+def tensors(plan: Plan, columns: Sequence[pa.Array]) -> tuple[list[list[Any]], Reasons]:
+    """The prepared rows of each input, without batch axis, and the reasons of bad rows.
+
+    A bad row is None in every input from the first that refused it.
+    """
+    reasons: Reasons = [None] * len(columns[0])
+    if plan.columns and len(columns) > 1:
+        return [_tabular(plan, columns, reasons)], reasons
+    prepared = []
+    for array, preprocessor, spec in zip(
+        columns, plan.preprocess, plan.signature.inputs, strict=True
+    ):
+        prepared.append(_rows(array, preprocessor, spec, reasons, plan.read_paths))
+    return prepared, reasons
+
+
+def _rows(
+    array: pa.Array, preprocessor: Preprocessor, spec: TensorSpec, reasons: Reasons, paths: bool
+) -> list[Any]:
+    if isinstance(preprocessor, Tensor) and (block := _block(array)) is not None:
+        return _prepared_block(block, preprocessor, spec, reasons)
+    rows: list[Any] = [None] * len(array)
+    opened = paths and isinstance(preprocessor, Image) and pa.types.is_string(array.type)
+    for index, value in enumerate(_values(array)):
+        if reasons[index]:
+            continue
+        try:
+            if value is None:
+                raise BadRow(f"{spec.name} is NULL")
+            rows[index] = preprocessor.prepare(_read(value) if opened else value, spec)
+        except BadRow as reason:
+            reasons[index] = str(reason)
+    return rows
+
+
+def _values(array: pa.Array) -> Iterator[Any]:
+    """Python values of a column; binary without a copy."""
+    if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
+        for item in array:
+            buffer = item.as_buffer()
+            yield None if buffer is None else memoryview(buffer)
+    else:
+        for item in array:
+            yield item.as_py()
+
+
+def _read(path: str) -> bytes:
+    import fsspec
+
+    try:
+        with fsspec.open(path, "rb") as file:
+            return bytes(file.read())
+    except (OSError, ValueError, ImportError) as error:
+        raise BadRow(f"{path!r} cannot be read: {error}") from error
+
+
+def _tabular(plan: Plan, columns: Sequence[pa.Array], reasons: Reasons) -> list[Any]:
+    """One row of numbers from a column each."""
+    (preprocessor,), (spec,) = plan.preprocess, plan.signature.inputs
+    for name, array in zip(plan.columns, columns, strict=True):
+        if array.null_count:
+            for index in np.flatnonzero(np.asarray(array.is_null())):
+                reasons[index] = reasons[index] or f"{name} is NULL"
+    blocks = [_block(_filled(array)) for array in columns]
+    numbers = [block for block in blocks if block is not None]
+    if len(numbers) < len(columns):
+        # A column of nothing but NULLs: every row has its reason already.
+        return [None] * len(reasons)
+    block = np.hstack(numbers)
+    if not isinstance(preprocessor, Tensor):
+        return _prepared_rows(block, preprocessor, spec, reasons)
+    return _prepared_block(block, preprocessor, spec, reasons)
+
+
+def _filled(array: pa.Array) -> pa.Array:
+    """A numeric column with zeros for its NULLs, whose rows have a reason."""
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.float64())
+    if not array.null_count or pa.types.is_null(array.type):
+        return array
+    return array.fill_null(False if pa.types.is_boolean(array.type) else 0)
+
+
+def _prepared_rows(
+    block: np.ndarray, preprocessor: Preprocessor, spec: TensorSpec, reasons: Reasons
+) -> list[Any]:
+    rows: list[Any] = [None] * len(block)
+    for index, value in enumerate(block):
+        if reasons[index] is None:
+            try:
+                rows[index] = preprocessor.prepare(value, spec)
+            except BadRow as reason:
+                reasons[index] = str(reason)
+    return rows
+
+
+def _prepared_block(
+    block: np.ndarray, preprocessor: Tensor, spec: TensorSpec, reasons: Reasons
+) -> list[Any]:
+    values, bad = preprocessor.prepare_column(block, spec)
+    for index, reason in bad:
+        reasons[index] = reasons[index] or reason
+    return [row if reason is None else None for row, reason in zip(values, reasons, strict=True)]
+
+
+def _block(array: pa.Array) -> np.ndarray | None:
+    """A numeric column, or one of lists of the same length, as (rows, numbers); else None."""
+    if array.null_count or not len(array):
+        return None
+    kind = array.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        values = array.flatten()
+        if values.null_count or not _is_number(values.type) or len(values) % len(array):
+            return None
+        width = len(values) // len(array)
+        if (
+            not pa.types.is_fixed_size_list(kind)
+            and (np.diff(np.asarray(array.offsets)) != width).any()
+        ):
+            return None
+        return np.asarray(values).reshape(len(array), width)
+    return np.asarray(array).reshape(-1, 1) if _is_number(kind) else None
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    is_real = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(is_real or pa.types.is_boolean(kind))
+
+
+# --- out
+
+
+def answer_type(spec: TensorSpec, output: Output) -> pa.DataType:
+    """The Arrow type of one output."""
+    element = ARROW_TYPES[SQL_TYPES[spec.dtype]]
+    if output.kind == "label":
+        return pa.string()
+    if output.kind == "top_k":
+        return pa.list_(pa.struct([("label", pa.string()), ("score", element)]))
+    if output.kind == "scores":
+        for _ in spec.shape:
+            element = pa.list_(element)
+    return element
+
+
+def answers(values: np.ndarray, spec: TensorSpec, output: Output) -> tuple[pa.Array, np.ndarray]:
+    """One output's answers for (rows, …), and which rows have none because a score is NaN."""
+    if output.kind in ("label", "top_k"):
+        unknown = np.isnan(values).any(axis=1)
+        scores = np.where(unknown[:, None], 0, values)
+        return (_labels if output.kind == "label" else _top)(scores, spec, output), unknown
+    if values.dtype == object:
+        values = np.vectorize(lambda v: v.decode() if isinstance(v, bytes) else v)(values)
+    element = ARROW_TYPES[SQL_TYPES[spec.dtype]]
+    if values.dtype != object and element != pa.string():
+        values = values.astype(element.to_pandas_dtype(), copy=False)
+    array = pa.array(values.reshape(-1), element)
+    if output.kind == "scores":
+        for axis in range(values.ndim - 1, 0, -1):
+            length = values.shape[axis]
+            count = int(np.prod(values.shape[:axis]))
+            offsets = pa.array(np.arange(count + 1, dtype=np.int32) * length)
+            array = pa.ListArray.from_arrays(offsets, array)
+    return array, np.zeros(len(values), bool)
+
+
+def _labels(scores: np.ndarray, spec: TensorSpec, output: Output) -> pa.Array:
+    if scores.shape[1] == 1:
+        chosen = (scores[:, 0] > output.threshold).astype(np.int64)
+    else:
+        chosen = scores.argmax(axis=1)
+    return pa.array(output.labels, pa.string()).take(pa.array(chosen))
+
+
+def _top(scores: np.ndarray, spec: TensorSpec, output: Output) -> pa.Array:
+    if scores.shape[1] == 1:
+        scores = np.hstack([1 - scores, scores])
+    best = np.argsort(-scores, axis=1, kind="stable")[:, : output.k]
+    labels = pa.array(output.labels, pa.string()).take(pa.array(best.reshape(-1)))
+    element = ARROW_TYPES[SQL_TYPES[spec.dtype]]
+    chosen = pa.array(np.take_along_axis(scores, best, axis=1).reshape(-1), element)
+    offsets = pa.array(np.arange(len(scores) + 1, dtype=np.int32) * best.shape[1])
+    pairs = pa.StructArray.from_arrays([labels, chosen], ["label", "score"])
+    return pa.ListArray.from_arrays(offsets, pairs)
+
+
+def column(
+    plan: Plan, groups: Sequence[tuple[np.ndarray, Sequence[np.ndarray]]], reasons: Reasons
+) -> pa.Array:
+    """The answers as one Arrow column of the plan's type: NULL where a row has a reason.
+
+    groups are (positions of the rows, their outputs in signature order).
+    """
+    order = np.full(len(reasons), -1, np.int64)
+    done = 0
+    parts: list[list[pa.Array]] = [[] for _ in plan.shown]
+    for positions, outputs in groups:
+        order[positions] = np.arange(done, done + len(positions))
+        done += len(positions)
+        for part, values, spec, output in zip(
+            parts, outputs, plan.signature.outputs, plan.shown, strict=True
+        ):
+            array, unknown = answers(values, spec, output)
+            part.append(array)
+            for index in positions[unknown]:
+                order[index] = -1
+                reasons[index] = f"the scores of {spec.name} are not numbers (NaN)"
+    types = [answer_type(s, o) for s, o in zip(plan.signature.outputs, plan.shown, strict=True)]
+    arrays = [
+        pa.concat_arrays(part).cast(kind) if part else pa.array([], kind)
+        for part, kind in zip(parts, types, strict=True)
+    ]
+    names = [spec.name for spec in plan.signature.outputs]
+    answer = arrays[0] if len(arrays) == 1 else pa.StructArray.from_arrays(arrays, names)
+    answer = answer.take(pa.array(order, mask=order < 0))
+    if not plan.tries:
+        return answer
+    return pa.StructArray.from_arrays([answer, pa.array(reasons, pa.string())], ["value", "error"])

@@ -1,0 +1,233 @@
+"""Name -> version -> Plan -> SQL function, at the moment Spark analyses a query.
+
+Spark looks a function up in the session's function registry and calls its builder with the
+argument expressions. Ours is a Python object that Spark calls back: it asks the registry which
+version the name means *now*, checks the arguments' types, and only then moves artifacts. So
+deploying a thousand names costs a second, and a moved alias is seen by the next query.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from py4j.java_gateway import JavaObject
+from py4j.protocol import Py4JJavaError
+from pyspark.java_gateway import ensure_callback_server_started
+from pyspark.sql import SparkSession
+from pyspark.sql.types import _parse_datatype_json_string
+from pyspark.sql.udf import UserDefinedFunction
+from pyspark.util import PythonEvalType
+
+from kerasql.registry.engine import engine_named
+from kerasql.registry.errors import InvalidInput, KerasqlError, NotFound
+from kerasql.registry.names import function_names, parse_ref
+from kerasql.registry.preprocess import preprocessor_from_json
+from kerasql.registry.settings import setting
+from kerasql.registry.store import Registry
+from kerasql.registry.version import Version
+from kerasql.udf.arguments import check_types, ordered
+from kerasql.udf.artifacts import broadcast_files
+from kerasql.udf.datasets import create_view
+from kerasql.udf.plan import Plan
+from kerasql.udf.predict import predict
+
+BATCH_BYTES = 16 * 2**20
+MOST_BATCH_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a session can call and read now: SQL functions and datasets, by name.
+
+    unreadable holds the datasets that could not be made views, and why.
+    """
+
+    functions: tuple[str, ...]
+    datasets: tuple[str, ...]
+    unreadable: Mapping[str, str]
+
+
+def deploy(
+    spark: SparkSession, registry: Registry, *, refs: Iterable[str] | None = None
+) -> Deployment:
+    """Make the registry's models callable in a Spark session, and its datasets readable.
+
+    Every model's names, or those of refs: ``flowers`` (all its names), ``flowers@1``
+    (``flowers_v1``), ``flowers@challenger`` (``flowers_challenger``). No artifact moves before
+    a query needs it. Names of versions registered later need another ``deploy``; a moved alias
+    does not.
+
+    >>> kerasql.deploy(spark, registry)
+    >>> spark.sql("SELECT flowers(image) AS label, count(*) FROM images GROUP BY 1").show()
+
+    Raises NotFound for a ref nobody registered.
+    """
+    functions = chosen_functions(registry, refs)
+    session = _FunctionRegistry(spark)
+    plans = _Plans(spark, registry)
+    for name, (ref, variant) in functions.items():
+        session.add(name, ref, ModelFunction(name, ref, variant, plans))
+    readable, unreadable = [], {}
+    for dataset in registry.datasets():
+        try:
+            create_view(spark, dataset)
+            readable.append(dataset.name)
+        except InvalidInput as error:
+            unreadable[dataset.name] = str(error)
+    return Deployment(tuple(functions), tuple(readable), unreadable)
+
+
+def chosen_functions(registry: Registry, refs: Iterable[str] | None) -> dict[str, tuple[str, str]]:
+    """The SQL functions of the refs, or of every model: name -> (ref, variant)."""
+    every = {
+        model: function_names(model, aliases, versions)
+        for model, aliases, versions in registry.catalog()
+    }
+    if refs is None:
+        return {name: call for functions in every.values() for name, call in functions.items()}
+    chosen = {}
+    for asked in [refs] if isinstance(refs, str) else refs:
+        ref = parse_ref(asked)
+        if ref.name not in every:
+            raise NotFound("model", ref.name, sorted(every), "register one first")
+        functions = every[ref.name]
+        if "@" in asked:
+            functions = {n: call for n, call in functions.items() if call[0] == str(ref)}
+            if not functions:
+                known = sorted({call[0] for call in every[ref.name].values()})
+                raise NotFound("version", asked, known, "register one first")
+        chosen.update(functions)
+    return chosen
+
+
+class ModelFunction:
+    """One SQL name, as Spark's analyser calls it: argument expressions in, an expression out."""
+
+    def __init__(self, name: str, ref: str, variant: str, plans: _Plans) -> None:
+        self.name, self.ref, self.variant, self.plans = name, ref, variant, plans
+
+    def apply(self, expressions: JavaObject) -> JavaObject:
+        """The Python function's expression over the arguments in the signature's order."""
+        try:
+            return self.plans.expression(self, expressions)
+        except KerasqlError as error:
+            # An unchecked Java exception is what crosses back as one clear sentence.
+            sentence = self.plans.jvm.java.lang.IllegalArgumentException(str(error))
+            raise Py4JJavaError(str(error), sentence) from error
+
+    class Java:
+        """The interface py4j shows to Spark."""
+
+        implements = ("scala.Function1",)
+
+
+@dataclass
+class _Plans:
+    """The plans of one deployment and their Spark functions, made when first called."""
+
+    spark: SparkSession
+    registry: Registry
+    functions: dict[Any, tuple[Plan, JavaObject]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def jvm(self) -> Any:
+        """The driver's Java side."""
+        return self.spark.sparkContext._jvm
+
+    def expression(self, call: ModelFunction, expressions: JavaObject) -> JavaObject:
+        arguments = [_argument(expressions.apply(i)) for i in range(expressions.size())]
+        version = self.registry.get(call.ref)
+        scalar = columns_called(version, [name for name, _ in arguments])
+        with self.lock:
+            key = (call.name, call.variant, version.ref, scalar)
+            if key not in self.functions:
+                self.functions[key] = self._function(call, version, scalar)
+            plan, function = self.functions[key]
+        placed = ordered(call.name, plan.arguments, arguments)
+        check_types(call.name, plan, [_type_of(expression) for expression in placed])
+        return function.builder(self.jvm.PythonUtils.toSeq(placed))
+
+    def _function(
+        self, call: ModelFunction, version: Version, scalar: bool
+    ) -> tuple[Plan, JavaObject]:
+        plan = plan_of(self.spark, version, call.variant, scalar=scalar)
+        context = self.spark.sparkContext
+        files = broadcast_files(context, self.registry, version, plan.artifacts)
+        function = UserDefinedFunction(
+            partial(predict, plan, files),
+            plan.returns,
+            name=call.name,
+            evalType=PythonEvalType.SQL_SCALAR_ARROW_ITER_UDF,
+        )
+        return plan, function._judf
+
+
+def plan_of(spark: SparkSession, version: Version, variant: str, *, scalar: bool) -> Plan:
+    """Everything an executor needs to answer with this version."""
+    inputs, outputs = version.signature.inputs, version.signature.outputs
+    roles = (*engine_named(version.engine).roles, "golden")
+    sizes = [spec.size for spec in inputs]
+    batch_rows = setting("KERASQL_BATCH_ROWS")
+    if all(sizes):
+        row_bytes = 4 * sum(size for size in sizes if size)
+        batch_rows = max(batch_rows, min(BATCH_BYTES // row_bytes, MOST_BATCH_ROWS))
+    return Plan(
+        ref=version.ref,
+        variant=variant,
+        signature=version.signature,
+        preprocess=tuple(preprocessor_from_json(version.preprocess[i.name]) for i in inputs),
+        outputs=tuple(version.outputs[o.name] for o in outputs),
+        columns=(version.columns or ()) if scalar else (),
+        engine=version.engine,
+        artifacts={role: version.artifacts[role].sha256 for role in roles},
+        threads=int(spark.conf.get("spark.task.cpus", "1") or 1),
+        batch_rows=batch_rows,
+        max_pixels=setting("KERASQL_MAX_PIXELS"),
+        read_paths=setting("KERASQL_READ_PATHS"),
+    )
+
+
+def columns_called(version: Version, names: Sequence[str | None]) -> bool:
+    """Whether a call gives a tabular input column by column rather than as one array."""
+    if not version.columns:
+        return False
+    return len(names) != 1 or names[0] in {column.lower() for column in version.columns}
+
+
+def _argument(expression: JavaObject) -> tuple[str | None, JavaObject]:
+    if expression.getClass().getSimpleName() == "NamedArgumentExpression":
+        return expression.key().lower(), expression.value()
+    return None, expression
+
+
+def _type_of(expression: JavaObject) -> Any:
+    return _parse_datatype_json_string(expression.dataType().json())
+
+
+class _FunctionRegistry:
+    """A session's function registry: temporary functions, gone with the session."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        context = spark.sparkContext
+        gateway: Any = context._gateway
+        ensure_callback_server_started(gateway)  # type: ignore[no-untyped-call]
+        gateway.callback_server_parameters.propagate_java_exceptions = True
+        jvm: Any = context._jvm
+        self._registry = spark._jsparkSession.sessionState().functionRegistry()
+        catalyst = jvm.org.apache.spark.sql.catalyst
+        self._identifier = catalyst.FunctionIdentifier
+        self._info = catalyst.expressions.ExpressionInfo
+        self._session = jvm.scala.Some("session")
+        self._system = jvm.scala.Some("system")
+
+    def add(self, name: str, ref: str, function: ModelFunction) -> None:
+        """Register or replace one temporary function."""
+        identifier = self._identifier(name, self._session, self._system)
+        usage = f"{name}(…) - Predicts with the Keras model {ref}; see: kerasql show {ref}"
+        info = self._info("kerasql", None, name, usage, "")
+        self._registry.registerFunction(identifier, info, function)

@@ -1,0 +1,71 @@
+"""What a SQL call needs to be answered: the only thing that crosses from driver to executor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kerasql.registry.preprocess import Preprocessor
+from kerasql.registry.signature import Output, Signature, scores_of, sql_type
+
+VARIANTS = ("value", "scores", "try", "try_scores")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one SQL function answers: frozen, picklable, free of credentials.
+
+    ref is the version (``digits@3``); variant one of VARIANTS; preprocess and outputs are in the
+    order of the signature; columns are the names of the scalar columns that make up the one
+    tabular input, empty where each argument is an input; artifacts are SHA-256 sums by role.
+    """
+
+    ref: str
+    variant: str
+    signature: Signature
+    preprocess: tuple[Preprocessor, ...]
+    outputs: tuple[Output, ...]
+    columns: tuple[str, ...]
+    engine: str
+    artifacts: Mapping[str, str]
+    threads: int = 1
+    batch_rows: int = 32
+    max_pixels: int = 89_478_485
+    read_paths: bool = False
+
+    @property
+    def tries(self) -> bool:
+        """Whether the answer carries the reason of a bad row: ``try_m(x)``."""
+        return self.variant.startswith("try")
+
+    @property
+    def shown(self) -> tuple[Output, ...]:
+        """The outputs as this variant shows them: plain numbers for ``m_scores(x)``."""
+        if not self.variant.endswith("scores"):
+            return self.outputs
+        return tuple(scores_of(spec) for spec in self.signature.outputs)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the SQL arguments in their order."""
+        return self.columns or tuple(spec.name for spec in self.signature.inputs)
+
+    @property
+    def returns(self) -> str:
+        """The SQL type of the answer, as Spark's DDL."""
+        types = [sql_type(s, o) for s, o in zip(self.signature.outputs, self.shown, strict=True)]
+        answer = types[0]
+        if len(types) > 1:
+            names = [spec.name for spec in self.signature.outputs]
+            fields = ", ".join(f"`{n}`: {t}" for n, t in zip(names, types, strict=True))
+            answer = f"STRUCT<{fields}>"
+        return f"STRUCT<value: {answer}, error: STRING>" if self.tries else answer
+
+
+class Files(Protocol):
+    """How artifacts reach an executor."""
+
+    def path(self, sha256: str) -> Path:
+        """A local file with that artifact's bytes, not yet checked."""

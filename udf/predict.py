@@ -1,0 +1,131 @@
+"""The function Spark calls on an executor with Arrow batches. No TensorFlow, no database."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from kerasql.registry.engine import Predict, agree, engine_named, largest_difference
+from kerasql.registry.errors import BrokenArtifact, EngineFailed
+from kerasql.udf import batch
+from kerasql.udf.plan import Files, Plan
+
+MOST_NETWORKS = 8
+"""Networks that one Python worker keeps loaded; the least recently used leaves first."""
+
+
+def predict(
+    plan: Plan, files: Files, batches: Iterator[pa.Array | tuple[pa.Array, ...]]
+) -> Iterator[pa.Array]:
+    """One answer per row, in order; a bad row's answer is NULL."""
+    os.environ["KERASQL_MAX_PIXELS"] = str(plan.max_pixels)
+    for columns in batches:
+        yield answered(plan, files, columns if isinstance(columns, tuple) else (columns,))
+
+
+def answered(plan: Plan, files: Files, columns: Sequence[pa.Array]) -> pa.Array:
+    """The answers to one Arrow batch, a few rows decoded at a time."""
+    rows = len(columns[0])
+    parts = [
+        scored(plan, files, [array.slice(start, plan.batch_rows) for array in columns])
+        for start in range(0, max(rows, 1), plan.batch_rows)
+    ]
+    return pa.concat_arrays(parts)
+
+
+def scored(plan: Plan, files: Files, columns: Sequence[pa.Array]) -> pa.Array:
+    """Prepare the rows, predict those that can be, put the answers in their places."""
+    prepared, reasons = batch.tensors(plan, columns)
+    good = [index for index, reason in enumerate(reasons) if reason is None]
+    groups = []
+    for positions in same_shapes(prepared, good):
+        inputs = [
+            np.ascontiguousarray(preprocessor.finish(np.stack([rows[i] for i in positions]), spec))
+            for rows, preprocessor, spec in zip(
+                prepared, plan.preprocess, plan.signature.inputs, strict=True
+            )
+        ]
+        groups.append((np.array(positions), network(plan, files)(inputs)))
+    return batch.column(plan, groups, reasons)
+
+
+def same_shapes(prepared: Sequence[Sequence[np.ndarray]], good: Sequence[int]) -> list[list[int]]:
+    """The rows grouped by shape: an axis of any length may differ from row to row."""
+    groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for index in good:
+        groups.setdefault(tuple(rows[index].shape for rows in prepared), []).append(index)
+    return list(groups.values())
+
+
+def network(plan: Plan, files: Files) -> Predict:
+    """The loaded network of the plan, checked and loaded once per Python worker."""
+    return _network(_Key(plan, files))
+
+
+class _Key:
+    """A plan's network in the cache: the same artifacts on the same engine are the same."""
+
+    def __init__(self, plan: Plan, files: Files) -> None:
+        self.plan, self.files = plan, files
+        self.identity = (plan.engine, plan.threads, *sorted(plan.artifacts.items()))
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.identity == other.identity
+
+
+@lru_cache(maxsize=MOST_NETWORKS)
+def _network(key: _Key) -> Predict:
+    plan, paths = key.plan, {}
+    for role, sha256 in plan.artifacts.items():
+        paths[role] = key.files.path(sha256)
+        check(paths[role], sha256, plan.ref)
+    engine = engine_named(plan.engine)
+    try:
+        loaded = engine.load({role: paths[role] for role in engine.roles}, threads=plan.threads)
+        prove(plan, loaded, paths["golden"])
+    except EngineFailed:
+        raise
+    except Exception as error:
+        raise EngineFailed(plan.ref, plan.engine, f"{type(error).__name__}: {error}") from error
+    key.files = None  # type: ignore[assignment]  # the cache keeps no handle of a query
+    return loaded
+
+
+def check(path: Path, sha256: str, ref: str) -> None:
+    """Raise BrokenArtifact where a file's bytes are not those that were registered."""
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BrokenArtifact(ref, sha256, f"did not reach this executor ({error})") from error
+    if found != sha256:
+        raise BrokenArtifact(ref, sha256, f"is damaged: its bytes have the SHA-256 {found}")
+
+
+def prove(plan: Plan, loaded: Predict, golden: Path) -> None:
+    """Raise EngineFailed where this machine answers the golden sample otherwise than Keras did."""
+    with np.load(golden, allow_pickle=False) as arrays:
+        inputs = [arrays[f"x{n}"] for n in range(len(plan.signature.inputs))]
+        expected = [arrays[f"y{n}"] for n in range(len(plan.signature.outputs))]
+    ours = loaded(inputs)
+    numeric = [spec.dtype != "string" for spec in plan.signature.outputs]
+    ours, expected = (
+        [value for value, kept in zip(values, numeric, strict=True) if kept]
+        for values in (ours, expected)
+    )
+    if not agree(ours, expected):
+        difference = largest_difference(ours, expected)
+        raise EngineFailed(
+            plan.ref,
+            plan.engine,
+            f"its answer to the golden sample differs from Keras' by {difference:.2g} here",
+        )
