@@ -16,6 +16,7 @@ from kerasql.registry.spark_names import FUNCTIONS, NOT_CALLABLE, NOT_TABLES
 PRODUCTION = "production"
 LONGEST = 64
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+REF = re.compile(r"([A-Za-z_]\w*)(?:@(?:([1-9][0-9]{0,8})|([A-Za-z_]\w*)))?", re.ASCII)
 NUMBERED = re.compile(r"(.*_)?v[0-9]+")
 
 
@@ -32,14 +33,13 @@ class Ref(NamedTuple):
 
 def parse_ref(ref: str) -> Ref:
     """The parts of ``name``, ``name@3`` or ``name@production``; a bare name is ``production``."""
-    name, at, label = ref.partition("@") if isinstance(ref, str) else ("", "", "")
-    if not re.fullmatch(r"[A-Za-z0-9_]+", name) or (
-        at and not re.fullmatch(r"[A-Za-z0-9_]+", label)
-    ):
+    match = REF.fullmatch(ref) if isinstance(ref, str) else None
+    if match is None:
         raise InvalidInput(f"{ref!r} names no version; write name, name@3 or name@production")
-    if label.isdecimal():
-        return Ref(name.lower(), int(label), None)
-    return Ref(name.lower(), None, label.lower() or PRODUCTION)
+    name, number, alias = match.groups()
+    if number:
+        return Ref(name.lower(), int(number), None)
+    return Ref(name.lower(), None, (alias or PRODUCTION).lower())
 
 
 def model_name(name: str) -> str:

@@ -1,18 +1,25 @@
-"""A registry on each database; nothing of it is mocked."""
+"""A registry on each database, one Spark session, small real networks; nothing is mocked."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from kerasql.registry.database import upgrade
 from kerasql.registry.store import Registry, connect
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +56,50 @@ def registry(database_url: str) -> Iterator[Registry]:
     upgrade(database_url)
     with connect(database_url, artifacts="") as opened:
         yield opened
+
+
+@pytest.fixture
+def sqlite_registry(tmp_path: Path) -> Iterator[Registry]:
+    """An empty registry on SQLite, where the database makes no difference."""
+    with connect(f"sqlite:///{tmp_path}/models.db", artifacts="") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """One Spark for the whole run, on two cores; tests take ``session`` from it."""
+    from kerasql.udf.session import local_session
+
+    started = local_session(
+        master="local[2]", conf={"spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
+    )
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def session(spark: SparkSession) -> SparkSession:
+    """A session of its own: functions and views of one test are not seen by another."""
+    return spark.newSession()
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small networks, made and saved by Keras in one process (tests/networks.py)."""
+    folder = tmp_path_factory.mktemp("networks")
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    subprocess.run(
+        [sys.executable, Path(__file__).with_name("networks.py"), folder],
+        check=True,
+        env=environment,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Real models and pictures, which lie beside the project and are never copied into it."""
+    folder = os.environ.get("KERASQL_TEST_DATA")
+    if not folder:
+        pytest.skip("KERASQL_TEST_DATA is not set; it names the folder of real models and photos")
+    return Path(folder)

@@ -125,10 +125,11 @@ class Code:
 
 
 def _checked(array: np.ndarray, name: str, spec: TensorSpec) -> np.ndarray:
-    if not _fits(array.shape, spec.shape) and array.shape[:1] == (1,):
+    shape = array.shape
+    if not _fits(shape, spec.shape) and shape[:1] == (1,):
         array = array[0]
     if not _fits(array.shape, spec.shape):
-        raise BadRow(f"{name} returned the shape {array.shape}, {spec.shape} is expected")
+        raise BadRow(f"{name} returned the shape {shape}, {spec.shape} is expected")
     if spec.dtype == "string":
         return array.astype(object)
     if array.dtype.kind not in "iufb":

@@ -110,6 +110,10 @@ class Image:
         if self.fit == "crop" and self.like == "image_dataset":
             one_of("with like='image_dataset', fit='crop' resize", self.resize, CROP_METHODS)
 
+    @property
+    def _scales(self) -> bool:
+        return any(option is not None for option in (self.scale, self.mean, self.std))
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON with ``kind``; options at their default are left out."""
         return jsonable(self, "image")
@@ -138,7 +142,7 @@ class Image:
             )
         if spec.dtype == "string":
             raise InvalidPreprocess(f"{input_name(spec)} cannot take pixels")
-        if is_whole(spec) and not (self.scale is self.mean is self.std is None):
+        if is_whole(spec) and self._scales:
             raise InvalidPreprocess(
                 f"{input_name(spec)} takes whole numbers; scale, mean and std would be cut off"
             )
@@ -178,13 +182,14 @@ class Image:
 
     def finish(self, batch: np.ndarray, spec: TensorSpec) -> np.ndarray:
         """A stack of prepared pictures scaled, in the input's dtype and shape."""
-        if not (self.scale is self.mean is self.std is None):
+        if self._scales:
             batch = standardized(self._scaled(batch.astype(np.float32)), self.mean, self.std)
         dtype = numpy_dtype(spec)
         if dtype.kind in "iu" and batch.dtype.kind == "f":
             limits = np.iinfo(dtype)
             batch = batch.clip(limits.min, limits.max)
-        return batch.astype(dtype, copy=False).reshape(len(batch), *self._shape(spec))
+        finished: np.ndarray = batch.astype(dtype, copy=False)
+        return finished.reshape(len(batch), *self._shape(spec))
 
     def _scaled(self, batch: np.ndarray) -> np.ndarray:
         if self.scale == "unit":

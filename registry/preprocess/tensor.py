@@ -62,7 +62,7 @@ class Tensor:
 
     @property
     def _scales(self) -> bool:
-        return not (self.scale is self.mean is self.std is None)
+        return any(option is not None for option in (self.scale, self.mean, self.std))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON with ``kind``; options at their default are left out."""
@@ -239,9 +239,16 @@ def _plain(array: np.ndarray) -> np.ndarray:
             raise BadRow(f"numbers are expected, {_shown(item)} was given")
         found.append(item)
     numbers_found = np.array(found)
-    if numbers_found.dtype.kind == "O":
-        numbers_found = np.array([float(item) for item in found])
+    if numbers_found.dtype.kind == "O":  # an int beyond 64 bits
+        numbers_found = np.array([_float(item) for item in found])
     return numbers_found.reshape(array.shape)
+
+
+def _float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        raise BadRow(f"{_shown(number)} is too large for float64") from None
 
 
 def _texts(value: Any) -> np.ndarray:

@@ -266,11 +266,8 @@ def _words(text: Text) -> tuple[str, ...]:
     special = ("", "[UNK]") if text.output_mode == "int" else ("[UNK]",)
     if words[: len(special)] == special:
         words = words[len(special) :]
-    for word in ("", "[UNK]"):
-        if word in words:
-            raise InvalidPreprocess(
-                f"vocabulary holds {word!r}, which Keras reserves, at {words.index(word)}"
-            )
+    if "" in words:
+        raise InvalidPreprocess(f"vocabulary holds '' at {words.index('')}, Keras pads with it")
     if len(set(words)) < len(words) or not words:
         raise InvalidPreprocess("vocabulary must hold at least one word and none of them twice")
     return words

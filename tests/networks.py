@@ -1,0 +1,122 @@
+"""Small networks of every shape the tests need, saved with what Keras answers to an input.
+
+Run as ``python tests/networks.py FOLDER``, in a process of its own: TensorFlow stays out of the
+test run. Beside ``NAME.h5`` lies ``NAME.npz`` with inputs x0 … and Keras' outputs y0 ….
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+
+def image() -> keras.Model:
+    """8 x 8 colour pictures to three classes."""
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def gray() -> keras.Model:
+    """8 x 8 gray pictures to one sigmoid."""
+    return keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(1, activation="sigmoid")]
+    )
+
+
+def tabular() -> keras.Model:
+    """Four numbers to one number."""
+    return keras.Sequential(
+        [keras.Input((4,), name="row"), layers.Dense(5, activation="tanh"), layers.Dense(1)]
+    )
+
+
+def vector() -> keras.Model:
+    """Four numbers to three scores."""
+    return keras.Sequential([keras.Input((4,), name="row"), layers.Dense(3, activation="softmax")])
+
+
+def pair() -> keras.Model:
+    """Two inputs and two outputs, neither in alphabetical order."""
+    left, right = keras.Input((3,), name="left"), keras.Input((2,), name="ahead")
+    both = layers.Concatenate()([left, right])
+    return keras.Model(
+        [left, right],
+        [
+            layers.Dense(2, activation="softmax", name="species")(both),
+            layers.Dense(1, name="age")(both),
+        ],
+    )
+
+
+def words() -> keras.Model:
+    """Up to any number of word ids to one sigmoid; an LSTM, which OpenVINO cannot convert."""
+    return keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32", name="ids"),
+            layers.Embedding(20, 4),
+            layers.LSTM(3),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+
+
+def mask() -> keras.Model:
+    """8 x 8 pictures to a map of the same size: an output of rank 3."""
+    return keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 3, padding="same")])
+
+
+NETWORKS = (image, gray, tabular, vector, pair, words, mask)
+
+
+def main(folder: Path) -> None:
+    """Save every network, the image one also as ``.keras``, and what Keras answers."""
+    for make in NETWORKS:
+        keras.utils.set_random_seed(7)
+        model = make()
+        model.save(folder / f"{make.__name__}.h5")
+        rng = np.random.default_rng(3)
+        inputs = [
+            rng.integers(0, 20, (6, *(n or 5 for n in i.shape[1:]))).astype("int32")
+            if "int" in i.dtype
+            else rng.random((6, *i.shape[1:]), dtype="float32")
+            for i in model.inputs
+        ]
+        outputs = model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        np.savez(
+            folder / f"{make.__name__}.npz",
+            **{f"x{n}": value for n, value in enumerate(inputs)},
+            **{f"y{n}": value for n, value in enumerate(outputs)},
+        )
+    keras.utils.set_random_seed(7)
+    image().save(folder / "image.keras")
+    with_text = keras.Sequential(
+        [
+            keras.Input((), dtype="string", name="text"),
+            layers.TextVectorization(
+                vocabulary=["good", "bad"], output_mode="multi_hot", name="vectorize"
+            ),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    with_text.save(folder / "text.keras")
+    answers = with_text.predict(keras.ops.convert_to_tensor(["good good", "bad", "?"]), verbose=0)
+    np.savez(folder / "text.npz", y0=answers)
+    keras.Sequential(
+        [keras.Input((2,)), layers.Lambda(lambda x: x * 2), layers.Dense(1)]
+    ).save(folder / "with_lambda.h5")
+    tabular().save_weights(folder / "only.weights.h5")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
