@@ -1,1 +1,1 @@
-"""The registry's schema, revision after revision (Alembic)."""
+"""The registry's schema, revision after revision (Alembic); there is no way back but a backup."""

@@ -172,6 +172,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
     connection.isolation_level = None  # BEGIN is ours to say, see _begin_sqlite
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
+    # The log of a big registration is cut down again.
+    connection.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
 
 
 def _begin_sqlite(db: Connection) -> None:

@@ -167,12 +167,12 @@ def compile_openvino(model: Any, folder: Path) -> dict[str, Path]:
     model.export(str(exported), format="openvino", verbose=False)
     network = openvino.Core().read_model(exported)
     inputs = {name: i.get_node() for i in network.inputs for name in i.get_names()}
-    results = {name: o.get_node() for o in network.outputs for name in o.get_names()}
+    outputs = {name: o.get_node() for o in network.outputs for name in o.get_names()}
+    # TensorFlow calls the outputs of a traced function Identity, Identity_1, Identity_2 …
+    count = len(network.outputs)
     ordered = openvino.Model(
-        results=[results[f"Identity_{n}:0" if n else "Identity:0"] for n in range(len(results))]
-        if len(network.outputs) > 1
-        else [network.outputs[0].get_node()],
-        parameters=[inputs[i.name] for i in model.inputs],
+        results=[outputs[f"Identity_{n}:0" if n else "Identity:0"] for n in range(count)],
+        parameters=[inputs[tensor.name] for tensor in model.inputs],
     )
     files = {"openvino.xml": folder / "network.xml", "openvino.bin": folder / "network.bin"}
     openvino.serialize(ordered, files["openvino.xml"], files["openvino.bin"])

@@ -59,7 +59,7 @@ class InvalidFile(InvalidInput):
 
 
 class RefusedFile(InvalidFile):
-    """A model that is not made of Keras' own layers alone. Args: the file's name, what and where."""
+    """A model that is not made of Keras' own layers alone. Args: the file, what and where."""
 
 
 class InvalidLabels(InvalidInput):
@@ -86,7 +86,7 @@ class InvalidArguments(InvalidInput):
 
 
 class NotFound(KerasqlError, LookupError):
-    """Args: the kind of thing, what was asked, the names that exist, what to do when there are none."""
+    """Args: the kind of thing, what was asked, what exists, what to do when nothing does."""
 
     def __str__(self) -> str:
         kind, asked, known, hint = self.args

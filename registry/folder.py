@@ -144,7 +144,7 @@ def _reached(url: str) -> Iterator[None]:
         yield
     except KerasqlError:
         raise
-    except ImportError as error:
-        raise InvalidInput(f"artifacts at {url} need a package: {error}") from error
+    except (ImportError, ValueError) as error:  # a protocol that fsspec does not know
+        raise InvalidInput(f"artifacts cannot be kept at {url}: {error}") from error
     except Exception as error:  # whatever the client library of that protocol raises
         raise RegistryUnavailable(url, f"its artifacts cannot be reached: {error}") from error

@@ -7,7 +7,6 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -23,11 +22,11 @@ KILLS = 30
 
 
 @pytest.fixture(scope="module")
-def processes() -> Iterator[ForkServerContext]:
+def processes() -> ForkServerContext:
     """New processes in milliseconds: forked from one that has imported the registry."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["kerasql.registry.store", "alembic.command"])
-    yield context
+    return context
 
 
 @pytest.mark.parametrize("place", ["database", "files"])
@@ -132,9 +131,7 @@ def test_threads_share_a_registry(database_url: str, tmp_path: Path) -> None:
     upgrade(database_url)
     with connect(database_url, artifacts="") as registry:
         files = [random_file(tmp_path / f"{index}.h5") for index in range(8)]
-        threads = [
-            threading.Thread(target=deposit, args=(registry, "m", file)) for file in files
-        ]
+        threads = [threading.Thread(target=deposit, args=(registry, "m", file)) for file in files]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -173,6 +170,7 @@ def test_deleting_while_registering_the_same_bytes_never_breaks_a_version(
     assert check(database_url).broken == ()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_does_not_speak_on_its_parents_connections(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -69,7 +69,7 @@ def test_an_older_schema_says_to_upgrade_the_database(database_url: str) -> None
 def test_a_newer_schema_says_to_upgrade_kerasql(database_url: str) -> None:
     pretend_revision(database_url, "9999")
     for use in (connect, upgrade):
-        with pytest.raises(RegistryUnavailable, match="9999 is newer .* upgrade kerasql"):
+        with pytest.raises(RegistryUnavailable, match=r"9999 is newer .* upgrade kerasql"):
             use(database_url)
     assert check(database_url).revision == "9999"
 

@@ -29,7 +29,9 @@ def test_an_ordinary_identifier_names_a_model(name: str) -> None:
     assert model_name(name.upper()) == name
 
 
-@pytest.mark.parametrize("name", ["", "1st", "a b", "a-b", "a.b", "a`b", "naïve", "\u212a", "m\n", "x;"])
+@pytest.mark.parametrize(
+    "name", ["", "1st", "a b", "a-b", "a.b", "a`b", "naïve", "\u212a", "m\n", "x;"]
+)
 def test_what_is_no_plain_identifier_names_nothing(name: str) -> None:
     for check in (model_name, dataset_name):
         with pytest.raises(InvalidName, match="use letters, digits and _"):
@@ -115,7 +117,9 @@ def test_a_ref_names_a_version_by_number_or_alias(ref: str, parts: Ref) -> None:
     assert parse_ref(ref) == parts
 
 
-@pytest.mark.parametrize("ref", ["", "@", "m@", "@3", "m@3@4", "m 3", "m@-1", "../m", "m@9999999999"])
+@pytest.mark.parametrize(
+    "ref", ["", "@", "m@", "@3", "m@3@4", "m 3", "m@-1", "../m", "m@9999999999"]
+)
 def test_what_is_no_ref_is_one_sentence(ref: str) -> None:
     with pytest.raises(InvalidInput, match="write name, name@3 or name@production"):
         parse_ref(ref)

@@ -114,6 +114,7 @@ def test_the_shape_option_reshapes_as_numpy_does():
         ({"a": 1}, spec(), "not a vector of Spark ML"),
         ({"type": 0, "size": 2, "indices": [5], "values": [1.0]}, spec(), "not a vector"),
         ({"type": 0, "size": -1, "indices": [], "values": []}, spec(), "not a vector"),
+        ({"type": 0, "size": 2**31, "indices": [], "values": []}, spec(), "too long"),
         ([0.5, 1, 2], spec("int32"), "0.5 is not a whole number, int32 is expected"),
         ([float("nan"), 1, 2], spec("int32"), "nan is not a whole number"),
         ([float("inf"), 1, 2], spec("int32"), "inf is outside the range of int32"),
@@ -249,6 +250,13 @@ def test_a_block_is_scaled_too():
 def test_a_block_of_the_wrong_width_is_refused():
     with pytest.raises(BadRow, match="3 numbers are expected, 2 were given"):
         column(Tensor(), [[1, 2]], spec())
+
+
+def test_finish_leaves_the_prepared_rows_as_they_are():
+    batch = np.ones((4, 3))
+    Tensor(scale=2, mean=4, std=0.5).finish(batch, spec())
+    Tensor(mean=4).finish(batch, spec())
+    assert (batch == 1).all()
 
 
 def test_a_block_is_not_changed():

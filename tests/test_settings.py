@@ -14,10 +14,16 @@ DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
 
 
 def test_the_docs_have_a_row_for_every_setting_and_no_other() -> None:
-    rows = re.findall(r"^\| `(KERASQL_\w+)` \| (?:`(.*?)`|empty) \| (.+) \|$", DOCS.read_text(), re.M)
+    rows = re.findall(
+        r"^\| `(KERASQL_\w+)` \| (?:`(.*?)`|empty) \| (.+) \|$", DOCS.read_text(), re.M
+    )
     shown = {True: "on", False: "off"}
     expected = [
-        (one.name, shown[one.default] if isinstance(one.default, bool) else str(one.default), one.help)
+        (
+            one.name,
+            shown[one.default] if isinstance(one.default, bool) else str(one.default),
+            one.help,
+        )
         for one in SETTINGS
     ]
     assert rows == expected

@@ -214,7 +214,8 @@ def test_a_model_whose_last_version_is_deleted_is_gone_but_counts_on(
     deposit(registry, "m", model)
     registry.remove_alias("m", "production")
     registry.delete("m@1")
-    assert registry.models() == registry.catalog() == []
+    assert registry.models() == []
+    assert registry.catalog() == []
     with pytest.raises(NotFound, match="no model 'm'; register one"):
         registry.get("m@1")
     again = deposit(registry, "m", model)
@@ -293,9 +294,9 @@ def test_a_dataset_may_be_a_url_or_a_pattern_with_options(
 ) -> None:
     random_file(tmp_path / "a.csv")
     registry.add_dataset("remote", "s3a://bucket/table", format="parquet")
-    registry.add_dataset("local", f"{tmp_path}/*.csv", format="csv", options={"header": True})
+    registry.add_dataset("local", f"{tmp_path}/*.csv", format="csv", options={"header": "true"})
     assert registry.dataset("remote").path == "s3a://bucket/table"
-    assert registry.dataset("local").options == {"header": "True"}
+    assert registry.dataset("local").options == {"header": "true"}
 
 
 def test_a_dataset_must_exist_and_be_named_once(registry: Registry, tmp_path: Path) -> None:

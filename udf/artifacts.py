@@ -49,7 +49,7 @@ class FileBroadcast(Broadcast[Any]):
 
 @dataclass(frozen=True)
 class BroadcastFiles:
-    """Artifacts as broadcasts by their SHA-256: fetched once per executor, by queries that use them."""
+    """Artifacts as broadcasts by SHA-256: fetched once per executor, by queries that use them."""
 
     broadcasts: Mapping[str, Broadcast[Any]]
 

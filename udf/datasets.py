@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-from pyspark.errors import AnalysisException, IllegalArgumentException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - PySpark's own name for it
 from pyspark.sql.udf import UserDefinedFunction
@@ -16,6 +17,7 @@ from pyspark.util import PythonEvalType
 
 from kerasql.registry.errors import InvalidInput
 from kerasql.registry.version import Dataset
+from kerasql.udf.query import sentence
 
 
 def create_view(spark: SparkSession, dataset: Dataset) -> None:
@@ -30,9 +32,9 @@ def frame(spark: SparkSession, dataset: Dataset) -> DataFrame:
             return images(spark, dataset)
         reader = spark.read.format(dataset.format).options(**dataset.options)
         return reader.load(dataset.path)
-    except (AnalysisException, IllegalArgumentException) as error:
+    except (PySparkException, Py4JJavaError) as error:
         raise InvalidInput(
-            f"the dataset {dataset.name!r} cannot be read: {str(error).splitlines()[0]}"
+            f"the dataset {dataset.name!r} cannot be read: {sentence(error)}"
         ) from error
 
 

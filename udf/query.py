@@ -37,15 +37,15 @@ class Result:
     limit: int | None
     truncated: bool
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Plain Python values by column name; bytes as hex, for JSON."""
-        return [
-            {
-                name: value.hex() if isinstance(value, bytes) else value
-                for name, value in row.items()
-            }
-            for row in self.table.to_pylist()
-        ]
+    @property
+    def columns(self) -> list[str]:
+        """The columns' names; two may have the same."""
+        return list(self.table.column_names)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Plain Python values in the order of the columns."""
+        columns = [column.to_pylist() for column in self.table.columns]
+        return list(zip(*columns, strict=True))
 
 
 def query(spark: SparkSession, sql: str, *, limit: int | None = 1000) -> Result:

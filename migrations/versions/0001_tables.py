@@ -118,17 +118,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_dataset"),
         sa.UniqueConstraint("name", name="uq_dataset_name"),
     )
-
-
-def downgrade() -> None:
-    for table in (
-        "dataset",
-        "version_artifact",
-        "artifact_chunk",
-        "artifact",
-        "alias",
-        "version",
-        "model",
-        "registry",
-    ):
-        op.drop_table(table)

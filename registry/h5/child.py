@@ -45,7 +45,7 @@ def main() -> None:
         request = json.loads((folder / "request.json").read_text())
         say(done=answer(folder, request, lambda step: say(step=step)))
     except InvalidInput as error:
-        say(invalid=str(error))
+        say(invalid=type(error).__name__, args=error.args)
     except MemoryError:
         say(failed="it needs more memory than KERASQL_CONSTRUCT_MEMORY_MB allows")
     except Exception as error:

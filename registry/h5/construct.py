@@ -12,11 +12,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kerasql.registry.errors import ConstructFailed, InvalidInput
+from kerasql.registry import errors
+from kerasql.registry.errors import ConstructFailed
 from kerasql.registry.settings import setting
 from kerasql.registry.signature import Signature
 
@@ -86,7 +88,8 @@ def _listen(
         if "step" in message:
             progress(message["step"])
         elif "invalid" in message:
-            raise InvalidInput(message["invalid"])
+            # The child's own error again, of the same kind and with the same facts.
+            raise getattr(errors, message["invalid"])(*message["args"])
         elif "failed" in message:
             raise ConstructFailed(name, message["failed"])
         elif "done" in message:
@@ -117,10 +120,8 @@ def _why_it_died(status: int, folder: Path) -> str:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()
     if child.stdout is not None:
         child.stdout.close()

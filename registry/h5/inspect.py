@@ -1,4 +1,4 @@
-"""What a file is, before anything in it is believed: h5py and JSON only, no TensorFlow, no Keras."""
+"""What a file is, before anything in it is believed: h5py and JSON, no TensorFlow, no Keras."""
 
 from __future__ import annotations
 

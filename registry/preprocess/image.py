@@ -11,9 +11,11 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from ..errors import BadRow, InvalidPreprocess
+from ..errors import InvalidPreprocess
 from ..signature import TensorSpec
-from .decode import check_size, opened, read
+from .decode import opened, read
+from .load_img import FILTERS as PIL_FILTERS
+from .load_img import load_img
 from .options import (
     Numbers,
     divisors,
@@ -27,24 +29,23 @@ from .options import (
     standardized,
     whole_number,
 )
-from .resize import METHODS, resized
+from .resize import METHODS, fitted
+from .spark_image import struct_pixels
 from .tf_decode import tf_pixels, with_channels
 
 CHANNELS = {"rgb": 3, "bgr": 3, "grayscale": 1, "rgba": 4}
-MODES = {"rgb": "RGB", "bgr": "RGB", "grayscale": "L", "rgba": "RGBA"}
-KEPT_GRAY = ("L", "I;16", "I")  # load_img leaves these as they are
-PIL_FILTERS = {
-    name: PIL.Image.Resampling[name.upper()]
-    for name in ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
-}
 FILTERS = {"load_img": tuple(PIL_FILTERS), "image_dataset": METHODS}
 CROP_METHODS = ("bilinear", "nearest", "lanczos3", "lanczos5", "bicubic", "area")
+FITS = {
+    "stretch": "resized",
+    "crop": "cropped and resized",
+    "cover": "cropped and resized",
+    "pad": "resized and padded",
+}
 IMAGENET = {  # keras.applications.imagenet_utils.preprocess_input, mode="caffe" and "torch"
     "caffe": ((103.939, 116.779, 123.68), None),
     "torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-Box = tuple[int, int, int, int]
-SPARK_CHANNELS = {0: 1, 16: 3, 24: 4}  # OpenCV's CV_8UC1, CV_8UC3, CV_8UC4
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Image:
     color: ``rgb``, ``grayscale``, ``rgba`` as Keras's color_mode; ``bgr`` is rgb, then reversed.
     fit: ``stretch``; ``crop`` = ``load_img(keep_aspect_ratio=True)`` or
         ``image_dataset_from_directory(crop_to_aspect_ratio=True)``; ``pad`` = PIL.ImageOps.pad
-        or ``pad_to_aspect_ratio=True`` (tf.image.resize_with_pad), both on black.
+        or ``pad_to_aspect_ratio=True`` (tf.image.resize_with_pad), both on black; ``cover`` =
+        PIL.ImageOps.fit, as Teachable Machine crops (``load_img`` only).
     scale: None keeps 0..255; ``unit`` divides by 255; ``tf`` (-1..1), ``caffe`` (BGR minus the
         ImageNet mean) and ``torch`` are keras.applications' preprocess_input modes.
     mean, std: ``(x - mean) / std`` after scale, one number or one per channel.
@@ -84,7 +86,7 @@ class Image:
         one_of("like", self.like, FILTERS)
         one_of(f"with like={self.like!r} resize", self.resize, FILTERS[self.like])
         one_of("color", self.color, CHANNELS)
-        one_of("fit", self.fit, ("stretch", "crop", "pad"))
+        one_of("fit", self.fit, FITS)
         one_of("scale", self.scale, (None, "unit", "tf", "caffe", "torch"))
         one_of("exif", self.exif, (False, True))
         object.__setattr__(self, "size", _size(self.size))
@@ -103,6 +105,8 @@ class Image:
     def _check_together(self) -> None:
         if self.exif and self.like != "load_img":
             raise InvalidPreprocess("exif=True needs like='load_img'; TensorFlow never turns")
+        if self.fit == "cover" and self.like != "load_img":
+            raise InvalidPreprocess("fit='cover' is Pillow's; it needs like='load_img'")
         if self.scale == "caffe" and self.color != "rgb":
             raise InvalidPreprocess("scale='caffe' itself turns RGB into BGR; it needs color='rgb'")
         if self.scale == "torch" and self.color not in ("rgb", "bgr"):
@@ -150,8 +154,10 @@ class Image:
     def _target(self, spec: TensorSpec) -> tuple[int, int]:
         if self.size is not None:
             return self.size
-        if len(spec.shape) in (2, 3) and None not in spec.shape[:2]:
-            return spec.shape[:2]  # type: ignore[return-value]
+        if len(spec.shape) in (2, 3):
+            height, width = spec.shape[:2]
+            if height is not None and width is not None:
+                return height, width
         raise InvalidPreprocess(
             f"{input_name(spec)} does not say how large a picture is; give size=(height, width)"
         )
@@ -163,8 +169,7 @@ class Image:
         """
         height, width = self._target(spec)
         if isinstance(value, (bytes, bytearray, memoryview)):
-            load = _load_img if self.like == "load_img" else _image_dataset
-            pixels = read(load, bytes(value), self, height, width)
+            pixels = read(self._decoded, bytes(value), height, width)
         else:
             pixels = self._from_struct(value, height, width)
         if self.color == "bgr":
@@ -172,13 +177,13 @@ class Image:
         return np.ascontiguousarray(pixels)
 
     def _from_struct(self, value: Any, height: int, width: int) -> np.ndarray:
-        pixels = _struct_pixels(value)
+        pixels = struct_pixels(value)
         channels = pixels.shape[2]
+        if self.like == "load_img":
+            image = PIL.Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+            return self._loaded(image, height, width)
         color, alpha = (pixels[..., :3], pixels[..., 3]) if channels == 4 else (pixels, None)
-        if self.like == "image_dataset":
-            return self._tf_sized(with_channels(color, alpha, CHANNELS[self.color]), height, width)
-        image = PIL.Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-        return read(self._pil_sized, b"BM", image, height, width)
+        return self._fitted(with_channels(color, alpha, CHANNELS[self.color]), height, width)
 
     def finish(self, batch: np.ndarray, spec: TensorSpec) -> np.ndarray:
         """A stack of prepared pictures scaled, in the input's dtype and shape."""
@@ -192,15 +197,15 @@ class Image:
         return finished.reshape(len(batch), *self._shape(spec))
 
     def _scaled(self, batch: np.ndarray) -> np.ndarray:
-        if self.scale == "unit":
-            return batch / np.float32(255)
-        if self.scale == "tf":
-            return batch / np.float32(127.5) - np.float32(1)
-        if self.scale == "torch":
-            return standardized(batch / np.float32(255), *IMAGENET["torch"])
-        if self.scale == "caffe":
-            return standardized(batch[..., ::-1], *IMAGENET["caffe"])
-        return batch
+        """keras.applications' preprocess_input, in place on a float32 batch."""
+        if self.scale in ("unit", "torch"):
+            batch /= np.float32(255)
+        elif self.scale == "tf":
+            batch /= np.float32(127.5)
+            batch -= np.float32(1)
+        elif self.scale == "caffe":
+            batch = batch[..., ::-1]
+        return standardized(batch, *IMAGENET.get(self.scale or "", (None, None)))
 
     def _shape(self, spec: TensorSpec) -> tuple[int, ...]:
         height, width = self._target(spec)
@@ -217,8 +222,7 @@ class Image:
         parts = [f"pictures are decoded {source}"]
         if self.exif:
             parts.append("turned upright by EXIF")
-        fit = {"stretch": "resized", "crop": "cropped and resized", "pad": "resized and padded"}
-        parts.append(f"{fit[self.fit]} to {size} ({self.resize}, {self.color})")
+        parts.append(f"{FITS[self.fit]} to {size} ({self.resize}, {self.color})")
         if self.scale:
             parts.append(f"scaled like {self.scale!r}")
         if self.mean is not None or self.std is not None:
@@ -238,38 +242,19 @@ class Image:
         PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "PNG")
         return file.getvalue()
 
-    def _pil_sized(self, _: bytes, image: PIL.Image.Image, height: int, width: int) -> np.ndarray:
-        """keras.utils.load_img and img_to_array from the open picture on."""
-        if self.exif:
-            image = PIL.ImageOps.exif_transpose(image)
-        mode = MODES[self.color]
-        if image.mode != mode and not (mode == "L" and image.mode in KEPT_GRAY):
-            image = _converted(image, mode)
-        method = PIL_FILTERS[self.resize]
-        if self.fit == "pad":
-            image = PIL.ImageOps.pad(image, (width, height), method)
-        elif image.size != (width, height):
-            box = _crop_box(*image.size, width, height) if self.fit == "crop" else None
-            image = image.resize((width, height), method, box=box)
-        pixels = np.asarray(image)
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+    def _decoded(self, data: bytes, height: int, width: int) -> np.ndarray:
+        if self.like == "image_dataset":
+            return self._fitted(tf_pixels(data, CHANNELS[self.color]), height, width)
+        image: PIL.Image.Image = opened(data)
+        return self._loaded(
+            PIL.ImageOps.exif_transpose(image) if self.exif else image, height, width
+        )
 
-    def _tf_sized(self, pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-        """What image_dataset_from_directory does after decoding."""
-        if self.fit == "crop":
-            pixels = _smart_crop(pixels, height, width)
-        if self.fit == "pad":
-            return _resized_with_pad(pixels, height, width, self.resize)
-        return resized(pixels, height, width, self.resize)
+    def _fitted(self, pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+        return fitted(pixels, height, width, self.resize, self.fit)
 
-
-def _load_img(data: bytes, image: Image, height: int, width: int) -> np.ndarray:
-    return image._pil_sized(data, opened(data), height, width)
-
-
-def _image_dataset(data: bytes, image: Image, height: int, width: int) -> np.ndarray:
-    return image._tf_sized(tf_pixels(data, CHANNELS[image.color]), height, width)
+    def _loaded(self, image: PIL.Image.Image, height: int, width: int) -> np.ndarray:
+        return load_img(image, height, width, color=self.color, resize=self.resize, fit=self.fit)
 
 
 def _size(size: Any) -> tuple[int, int] | None:
@@ -286,77 +271,3 @@ def _fits(wanted: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
     return len(wanted) == len(shape) and all(
         a is None or a == b for a, b in zip(wanted, shape, strict=True)
     )
-
-
-def _converted(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
-    image.load()
-    if mode != "RGBA" and isinstance(image.info.get("transparency"), bytes):
-        del image.info["transparency"]  # convert() would only warn that it drops it
-    return image.convert(mode)
-
-
-def _crop_box(width: int, height: int, to_width: int, to_height: int) -> Box:
-    """The centred box that ``load_img(keep_aspect_ratio=True)`` resizes."""
-    crop_height = min(height, width * to_height // to_width)
-    crop_width = min(width, height * to_width // to_height)
-    left, top = (width - crop_width) // 2, (height - crop_height) // 2
-    return left, top, left + crop_width, top + crop_height
-
-
-def _smart_crop(pixels: np.ndarray, to_height: int, to_width: int) -> np.ndarray:
-    """The crop of keras.preprocessing.image.smart_resize, in float32 as in a tf.data pipeline."""
-    height, width = pixels.shape[:2]
-    f = np.float32
-    crop_height = max(min(height, int(f(width * to_height) / f(to_width))), 1)
-    crop_width = max(min(width, int(f(height * to_width) / f(to_height))), 1)
-    top, left = (height - crop_height) // 2, (width - crop_width) // 2
-    return pixels[top : top + crop_height, left : left + crop_width]
-
-
-def _resized_with_pad(pixels: np.ndarray, height: int, width: int, method: str) -> np.ndarray:
-    """tf.image.resize_with_pad."""
-    f = np.float32
-    ratio = max(f(pixels.shape[1]) / f(width), f(pixels.shape[0]) / f(height))
-    inner_height, inner_width = f(pixels.shape[0]) / ratio, f(pixels.shape[1]) / ratio
-    top = max(0, int(np.floor((f(height) - inner_height) / f(2))))
-    left = max(0, int(np.floor((f(width) - inner_width) / f(2))))
-    if int(inner_height) < 1 or int(inner_width) < 1:
-        raise BadRow("the picture is too thin to be resized and padded")
-    inner = resized(pixels, int(inner_height), int(inner_width), method)
-    padded = np.zeros((height, width, pixels.shape[2]), inner.dtype)
-    padded[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
-    return padded
-
-
-def _struct_pixels(value: Any) -> np.ndarray:
-    """Spark's image struct as (height, width, 1, 3 or 4), BGR(A) turned to RGB(A)."""
-    height, width, channels, mode, data = (
-        _field(value, name) for name in ("height", "width", "nChannels", "mode", "data")
-    )
-    if mode == -1:
-        raise BadRow("Spark could not decode this picture (its mode is -1)")
-    if SPARK_CHANNELS.get(mode) != channels:
-        raise BadRow(
-            f"an image struct of mode {mode} and {channels} channels is not read; "
-            "8-bit gray (0), BGR (16) and BGRA (24) are"
-        )
-    if data is None or min(height, width) < 1 or len(data) != height * width * channels:
-        raise BadRow(
-            f"the image struct says {height} x {width} x {channels} but carries "
-            f"{0 if data is None else len(data)} bytes"
-        )
-    check_size(width, height)
-    pixels = np.frombuffer(data, np.uint8).reshape(height, width, channels)
-    return pixels if channels == 1 else pixels[..., [2, 1, 0, 3][:channels]]
-
-
-def _field(value: Any, name: str) -> Any:
-    try:
-        field = value[name] if isinstance(value, Mapping) else getattr(value, name)
-    except (KeyError, AttributeError):
-        raise BadRow(
-            f"a {type(value).__name__} is not a picture; encoded bytes or an image struct are"
-        ) from None
-    if field is None and name != "data":
-        raise BadRow(f"the image struct's {name} is NULL")
-    return field

@@ -95,9 +95,9 @@ def input_name(spec: TensorSpec) -> str:
 
 
 def standardized(values: np.ndarray, mean: Numbers, std: Numbers) -> np.ndarray:
-    """``(values - mean) / std`` in the dtype of values, each step rounded to it as numpy does."""
+    """``(values - mean) / std``, in place: values may be large, and are the caller's own copy."""
     if mean is not None:
-        values = values - np.asarray(mean, values.dtype)
+        values -= np.asarray(mean, values.dtype)
     if std is not None:
-        values = values / np.asarray(std, values.dtype)
+        values /= np.asarray(std, values.dtype)
     return values

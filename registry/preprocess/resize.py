@@ -12,8 +12,43 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..errors import BadRow
+
 F = np.float32
 CUBIC_STEPS = 1024
+BAND = 32  # rows at a time, so that what is between stays in the cache: twice as fast
+
+
+def fitted(pixels: np.ndarray, height: int, width: int, method: str, fit: str) -> np.ndarray:
+    """What image_dataset_from_directory makes of a decoded picture, by its three fits."""
+    if fit == "pad":
+        return _resized_with_pad(pixels, height, width, method)
+    if fit == "crop":
+        pixels = _smart_crop(pixels, height, width)
+    return resized(pixels, height, width, method)
+
+
+def _smart_crop(pixels: np.ndarray, to_height: int, to_width: int) -> np.ndarray:
+    """The crop of keras.preprocessing.image.smart_resize, in float32 as in a tf.data pipeline."""
+    height, width = pixels.shape[:2]
+    crop_height = max(min(height, int(F(width * to_height) / F(to_width))), 1)
+    crop_width = max(min(width, int(F(height * to_width) / F(to_height))), 1)
+    top, left = (height - crop_height) // 2, (width - crop_width) // 2
+    return pixels[top : top + crop_height, left : left + crop_width]
+
+
+def _resized_with_pad(pixels: np.ndarray, height: int, width: int, method: str) -> np.ndarray:
+    """tf.image.resize_with_pad."""
+    ratio = max(F(pixels.shape[1]) / F(width), F(pixels.shape[0]) / F(height))
+    inner_height, inner_width = F(pixels.shape[0]) / ratio, F(pixels.shape[1]) / ratio
+    top = max(0, int(np.floor((F(height) - inner_height) / F(2))))
+    left = max(0, int(np.floor((F(width) - inner_width) / F(2))))
+    if int(inner_height) < 1 or int(inner_width) < 1:
+        raise BadRow("the picture is too thin to be resized and padded")
+    inner = resized(pixels, int(inner_height), int(inner_width), method)
+    padded = np.zeros((height, width, pixels.shape[2]), inner.dtype)
+    padded[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return padded
 
 
 def resized(pixels: np.ndarray, height: int, width: int, method: str) -> np.ndarray:
@@ -23,18 +58,33 @@ def resized(pixels: np.ndarray, height: int, width: int, method: str) -> np.ndar
     the size already is filtered too.
     """
     if method == "nearest":
-        rows = _nearest(pixels.shape[0], height)
-        return pixels[rows[:, None], _nearest(pixels.shape[1], width)]
-    return _along(_along(pixels, height, method, 0), width, method, 1)
+        rows = pixels.take(_nearest(pixels.shape[0], height), axis=0)
+        return rows.take(_nearest(pixels.shape[1], width), axis=1)
+    channels = pixels.shape[2]
+    lines = pixels.reshape(len(pixels), -1)
+    across = _columns(pixels.shape[1], width, method, channels)
+    index, weight = taps(len(pixels), height, method)
+    result = np.empty((height, width * channels), F)
+    for start in range(0, height, BAND):
+        band = slice(start, start + BAND)
+        rows = _summed(lines, index[:, band], weight[:, band, None], 0)
+        result[band] = _summed(rows, *across, 1)
+    return result.reshape(height, width, channels)
 
 
-def _along(pixels: np.ndarray, length: int, method: str, axis: int) -> np.ndarray:
-    index, weight = taps(pixels.shape[axis], length, method)
-    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    total = pixels.take(index[0], axis) * weight[0].reshape(shape)
+def _summed(values: np.ndarray, index: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:
+    total: np.ndarray = values.take(index[0], axis) * weight[0]
     for tap in range(1, len(index)):
-        total += pixels.take(index[tap], axis) * weight[tap].reshape(shape)
+        total += values.take(index[tap], axis) * weight[tap]
     return total
+
+
+@lru_cache(maxsize=64)
+def _columns(length: int, wanted: int, method: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """The taps of a line whose pixels lie side by side, channel after channel."""
+    index, weight = taps(length, wanted, method)
+    spread = index[..., None] * channels + np.arange(channels)
+    return spread.reshape(len(index), -1), weight.repeat(channels, axis=1)
 
 
 @lru_cache(maxsize=256)
@@ -55,7 +105,8 @@ def _centres(length: int, wanted: int) -> np.ndarray:
 
 
 def _nearest(length: int, wanted: int) -> np.ndarray:
-    return np.clip(np.floor(_centres(length, wanted)), 0, length - 1).astype(np.intp)
+    nearest: np.ndarray = np.clip(np.floor(_centres(length, wanted)), 0, length - 1)
+    return nearest.astype(np.intp)
 
 
 def _bilinear(length: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,7 @@ from .options import (
 )
 
 Shape = tuple[int | None, ...]
+LONGEST = 2**26  # what a sparse vector may claim to hold: 512 MB
 FREE = 8  # the length an example gives to an axis of any length
 
 
@@ -149,9 +150,10 @@ class Tensor:
 
     def finish(self, batch: np.ndarray, spec: TensorSpec) -> np.ndarray:
         """Prepared rows scaled and standardised in float64, then in the input's dtype."""
-        if self.scale is not None:
-            batch = batch * self.scale
-        return standardized(batch, self.mean, self.std).astype(numpy_dtype(spec), copy=False)
+        if self._scales:
+            scaled = batch * (1.0 if self.scale is None else self.scale)
+            batch = standardized(scaled, self.mean, self.std)
+        return batch.astype(numpy_dtype(spec), copy=False)
 
     def describe(self) -> str:
         """One sentence for people."""
@@ -220,6 +222,8 @@ def _vector(value: Mapping[str, Any]) -> Any:
         kind, size, indices, values = (value[k] for k in ("type", "size", "indices", "values"))
         if kind == 1:
             return values
+        if size > LONGEST:
+            raise BadRow(f"a sparse vector of {size} numbers is too long")
         dense = np.zeros(size)
         dense[np.asarray(indices, np.intp)] = values
     except (KeyError, IndexError, TypeError, ValueError) as error:

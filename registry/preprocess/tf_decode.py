@@ -8,6 +8,7 @@ is what was asked for.
 
 from __future__ import annotations
 
+import struct
 import zlib
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..errors import BadRow
 from .decode import check_size, format_of, opened
 
 GRAY = (9797, 19234, 3737)  # libpng's 0.299, 0.587 and the rest, in 1/32768
-FORGIVEN = ("Corrupt JPEG data", "Invalid SOS parameters", "Inconsistent progression")
+FORGIVEN = ("Corrupt JPEG data", "Invalid SOS parameters")  # warnings that change no pixel
 SRGB_GAMMA = 45455  # what libpng takes for a PNG that says sRGB, in 1/100000
 
 
@@ -81,12 +82,13 @@ def _turbo(data: bytes, space: str) -> np.ndarray:
     from simplejpeg import decode_jpeg
 
     try:
-        return decode_jpeg(data, colorspace=space, fastdct=True)
+        pixels: np.ndarray = decode_jpeg(data, colorspace=space, fastdct=True)
     except ValueError as error:
         unfinished = data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
         if unfinished or not str(error).startswith(FORGIVEN):
             raise
         return _turbo_forgiving(data, space, error)
+    return pixels
 
 
 def _turbo_forgiving(data: bytes, space: str, error: ValueError) -> np.ndarray:
@@ -153,13 +155,46 @@ def _gif(data: bytes, channels: int) -> np.ndarray:
     if channels != 3:
         raise BadRow("image_dataset reads a GIF with three channels only")
     image = opened(data)
-    left, top, right, bottom = image.tile[0].extents or (0, 0, *image.size)
+    frames = _gif_frames(data)
+    width, height = (max(frame[side] for frame in frames) for side in (2, 3))
+    check_size(width, height)
+    image.load()
+    left, top, frame_width, frame_height = frames[0]
+    box = (left, top, left + frame_width, top + frame_height)
     clear = image.info.pop("transparency", None)
-    drawn = np.zeros((image.height, image.width), bool)
-    drawn[top:bottom, left:right] = True
+    drawn = np.asarray(image.convert("RGB").crop(box))
     if clear is not None:
-        drawn &= np.asarray(image) != clear
-    return np.asarray(image.convert("RGB")) * drawn[..., None]
+        drawn = drawn * (np.asarray(image.crop(box)) != clear)[..., None]
+    pixels = np.zeros((height, width, 3), np.uint8)
+    inside = drawn[: max(height - top, 0), : max(width - left, 0)]
+    pixels[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return pixels
+
+
+def _gif_frames(data: bytes) -> list[tuple[int, ...]]:
+    """Left, top, width, height of each frame (GIF89a, section 20); TensorFlow's canvas is as
+    large as the largest frame, whatever the screen's size is.
+    """
+    at = 13 + _color_table(data[10])
+    frames: list[tuple[int, ...]] = []
+    while data[at : at + 1] in (b"!", b","):
+        if data[at : at + 1] == b"!":
+            at += 2
+        else:
+            frames.append(struct.unpack_from("<4H", data, at + 1))
+            at += 11 + _color_table(data[at + 9])
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        if at >= len(data) and len(frames) < 2:
+            raise BadRow("the GIF data ends early (truncated)")
+        at += 1
+    if not frames:
+        raise BadRow("the GIF data is damaged (it holds no frame)")
+    return frames
+
+
+def _color_table(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _bmp(data: bytes, channels: int) -> np.ndarray:

@@ -410,7 +410,7 @@ def query(
     as_json: bool,
 ) -> None:
     """Run one SQL query over the models and datasets of the registry."""
-    from kerasql.show import write_csv, write_parquet, write_table
+    from kerasql.show import write_csv, write_json, write_parquet, write_table
     from kerasql.udf.deploy import deploy
     from kerasql.udf.query import query as run
 
@@ -430,7 +430,7 @@ def query(
     elif as_csv:
         write_csv(result, sys.stdout)
     elif as_json:
-        print_json({"rows": result.rows(), "truncated": result.truncated})
+        write_json(result, sys.stdout)
     else:
         write_table(result, Console())
     if result.truncated:

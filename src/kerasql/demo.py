@@ -48,6 +48,14 @@ FROM (SELECT substring_index(path, '/', -2) AS path, try_digits(image) AS answer
     ),
 )
 
+NEXT = """
+What to try next:{path}
+  export KERASQL_DATABASE={url}
+  kerasql show digits
+  kerasql query "SELECT digits(image) AS read, count(*) FROM images GROUP BY 1 ORDER BY 1"
+  kerasql register flowers flowers.h5 --preprocess image:size=224x224,scale=tf \\
+      --labels labels.txt"""
+
 console = Console(highlight=False)
 
 
@@ -92,12 +100,7 @@ def run(folder: Path) -> None:
         finally:
             spark.stop()
     console.print(
-        f"""
-What to try next:{path_hint()}
-  export KERASQL_DATABASE={url}
-  kerasql show digits
-  kerasql query "SELECT digits(image) AS read, count(*) FROM images GROUP BY 1 ORDER BY 1"
-  kerasql register NAME your_model.h5 --preprocess image:size=224x224,scale=tf --labels labels.txt""",
+        NEXT.format(path=path_hint(), url=url),
         markup=False,
         soft_wrap=True,
     )

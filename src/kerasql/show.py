@@ -25,7 +25,7 @@ def write_table(result: Result, console: Console) -> None:
     table = Table(header_style="bold")
     for name in result.table.column_names:
         table.add_column(name.replace("[", r"\["), overflow="fold")
-    for row in zip(*(column.to_pylist() for column in result.table.columns), strict=True):
+    for row in result.rows():
         table.add_row(*(in_table(value).replace("[", r"\[") for value in row))
     console.print(table)
     rows = result.table.num_rows
@@ -53,7 +53,7 @@ def write_csv(result: Result, file: IO[str]) -> None:
     """RFC 4180 with a header; NULL is an empty field, bytes are hex, lists and structs are JSON."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(result.table.column_names)
-    for row in zip(*(column.to_pylist() for column in result.table.columns), strict=True):
+    for row in result.rows():
         writer.writerow([in_csv(value) for value in row])
 
 
@@ -61,11 +61,29 @@ def in_csv(value: Any) -> Any:
     """One value as a CSV field."""
     if isinstance(value, bytes):
         return value.hex()
-    return json.dumps(value, default=str) if isinstance(value, dict | list) else value
+    return json.dumps(value, default=in_json) if isinstance(value, dict | list) else value
+
+
+def write_json(result: Result, file: IO[str]) -> None:
+    """One object: ``columns``, ``rows`` (a list each) and ``truncated``; bytes are hex."""
+    facts = {"columns": result.columns, "rows": result.rows(), "truncated": result.truncated}
+    json.dump(facts, file, indent=2, default=in_json)
+    file.write("\n")
+
+
+def in_json(value: Any) -> Any:
+    """What JSON has no word for: bytes as hex, times and decimals as text."""
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def write_parquet(result: Result, path: Path) -> None:
     """The rows as one Parquet file, whole or not at all."""
+    for name in result.columns:
+        if result.columns.count(name) > 1:
+            raise InvalidInput(
+                f"two columns are called {name!r}, which Parquet cannot keep apart; "
+                "name them with AS"
+            )
     try:
         with tempfile.TemporaryDirectory(prefix=".kerasql-", dir=path.resolve().parent) as folder:
             part = Path(folder, "rows.parquet")

@@ -1,0 +1,56 @@
+"""Memory as Linux counts it, of this process and of Spark's Python workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+MB = 1_000_000
+
+
+def resident_mb(pid: int | str = "self") -> float:
+    """What a process holds now."""
+    return _status_mb(pid, "VmRSS")
+
+
+def peak_mb(pid: int | str = "self") -> float:
+    """The most a process held since it began, or since its peak was reset."""
+    return _status_mb(pid, "VmHWM")
+
+
+def reset_peak(pid: int | str = "self") -> float:
+    """Let the peak begin anew; what the process holds now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return resident_mb(pid)
+
+
+def workers(parent: int | None = None) -> Iterator[int]:
+    """The Python processes that Spark started below a process (this one)."""
+    for pid in children(parent or os.getpid()):
+        if "pyspark.daemon" in command_line(pid):
+            yield pid
+        yield from workers(pid)
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process started and that still run."""
+    with suppress(OSError):
+        tasks = Path(f"/proc/{parent}/task").iterdir()
+        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    return []
+
+
+def command_line(pid: int) -> str:
+    """A process's command and arguments; empty when it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return ""
+
+
+def _status_mb(pid: int | str, field: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024 / MB
+    return 0.0

@@ -1,0 +1,1 @@
+"""SQL for analysts: each file begins with one sentence that says what it answers."""
