@@ -47,20 +47,29 @@ ROLES = ("model", "golden", "openvino.xml", "openvino.bin")
 
 @dataclass(frozen=True)
 class Run:
-    """One deployment in a new session: seconds, names, and what moved before and at a query."""
+    """One deployment in a new session, then a query: seconds, names and what was moved.
+
+    broadcasts counts Spark's, of any kind, while deploying; sent counts artifacts.
+    """
 
     deploy_s: float
     names: int
     unresolved: tuple[str, ...]
-    moved: int
+    broadcasts: int
+    sent: int
     first_analysis_s: float
     next_analysis_s: float
-    moved_by_query: int
+    sent_by_query: int
+
+    @property
+    def moved_nothing(self) -> bool:
+        """Whether no artifact left the registry before the query."""
+        return self.broadcasts == self.sent == 0
 
     @property
     def is_kept(self) -> bool:
         """Whether all names came in time, and no artifact with them."""
-        return self.deploy_s < MOST_SECONDS and not self.unresolved and self.moved == 0
+        return self.deploy_s < MOST_SECONDS and not self.unresolved and self.moved_nothing
 
 
 def fill(registry: Registry, folder: Path, *, models: int, versions: int) -> None:
@@ -82,9 +91,10 @@ def fill(registry: Registry, folder: Path, *, models: int, versions: int) -> Non
 def measure(spark: SparkSession, registry: Registry) -> Run:
     """Deploy everything to a new session, then have one query analysed, then another."""
     session = spark.newSession()
-    before, sent = broadcasts(spark), sent_files(spark)
+    first, sent = next_broadcast(spark), sent_files(spark)
     deploy_s, deployment = timed(lambda: deploy(session, registry))
-    moved = broadcasts(spark) - before + sent_files(spark) - sent
+    broadcasts = next_broadcast(spark) - first - 1
+    sent_by_deploying = sent_files(spark) - sent
     unresolved = tuple(name for name in deployment.functions if not resolves(session, name))
     model = registry.models()[0].name
     first_s, _ = timed(lambda: session.sql(f"SELECT {model}(X'00')"))
@@ -93,7 +103,8 @@ def measure(spark: SparkSession, registry: Registry) -> Run:
         deploy_s,
         len(deployment.functions),
         unresolved,
-        moved,
+        broadcasts,
+        sent_by_deploying,
         first_s,
         next_s,
         sent_files(spark) - sent,
@@ -115,20 +126,10 @@ def resolves(session: SparkSession, name: str) -> bool:
     return bool(catalog.isTemporaryFunction(identifier))
 
 
-def broadcasts(spark: SparkSession) -> int:
-    """How many broadcasts Spark has made so far, this probe's own not counted."""
+def next_broadcast(spark: SparkSession) -> int:
+    """Spark numbers its broadcasts: the number of one that is made for this question."""
     context: Any = spark.sparkContext
-    number = int(context._jsc.broadcast("probe").id())
-    return number - _probes(spark)
-
-
-_probed: dict[int, int] = {}
-
-
-def _probes(spark: SparkSession) -> int:
-    key = id(spark.sparkContext)
-    _probed[key] = _probed.get(key, 0) + 1
-    return _probed[key]
+    return int(context._jsc.broadcast("what number is next?").id())
 
 
 def sent_files(spark: SparkSession) -> int:
@@ -163,8 +164,9 @@ def show(runs: Sequence[Run]) -> None:
     counts: dict[str, Callable[[Run], int]] = {
         "SQL names": lambda run: run.names,
         "names that Spark does not find": lambda run: len(run.unresolved),
-        "artifacts moved by deploying": lambda run: run.moved,
-        "artifacts moved by the query": lambda run: run.moved_by_query,
+        "broadcasts Spark made for deploying": lambda run: run.broadcasts,
+        "artifacts sent by deploying": lambda run: run.sent,
+        "artifacts sent by the query": lambda run: run.sent_by_query,
     }
     write(
         f"{MODELS} models of {VERSIONS} versions, {len(runs)} new sessions",

@@ -50,9 +50,9 @@ def deposit_in_process(url: str, artifacts: str, model: Path, answer: Connection
 
 
 def deposit_for_ever(url: str, artifacts: str, model: Path, ready: Connection) -> None:
-    """Deposit one version of ``m`` after the other until killed."""
+    """Deposit one version of ``m`` after the other until killed; says when the first is done."""
     with connect(url, artifacts=artifacts) as registry:
-        ready.send(True)
         while True:
             random_file(model, 3_000_000)
-            deposit(registry, "m", model, code=os.urandom(8).hex())
+            deposit(registry, "m", model)
+            ready.send(True)

@@ -66,16 +66,16 @@ def test_registering_killed_at_any_instant_leaves_whole_versions_only(
     with connect(database_url, artifacts=artifacts) as registry:
         started = time.monotonic()
         deposit(registry, "m", random_file(tmp_path / "first.h5", 3_000_000))
-        one_save_s = time.monotonic() - started
+        longest_s = min(3 * (time.monotonic() - started), 0.3)
         for _ in range(KILLS):
-            kill_a_writer(processes, database_url, artifacts, tmp_path, chance, 3 * one_save_s)
+            kill_a_writer(processes, database_url, artifacts, tmp_path, chance, longest_s)
             versions = registry.versions("m")
             assert [version.number for version in versions] == numbers_to(len(versions))
             assert len(registry.read_artifact(versions[-1], "model")) == 3_000_000
         last = deposit(registry, "m", random_file(tmp_path / "last.h5", 3_000_000))
         # PostgreSQL may still finish the last COMMIT of a client that is gone.
         assert [version.number for version in registry.versions("m")] == numbers_to(last.number)
-        assert last.number > KILLS / 3, "the kills came before anything was saved"
+        assert last.number > KILLS
         registry.collect(older_than_s=0)
         stored = [path for path in tmp_path.glob("artifacts/*/*/*") if path.is_file()]
         assert len(stored) == (last.number if place == "files" else 0)

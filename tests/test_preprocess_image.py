@@ -83,6 +83,11 @@ def gif_on_a_screen(width, height, left=0, top=0, frame=(30, 41)):
     return bytes(data)
 
 
+def without_adobe(jpeg):
+    at = jpeg.index(b"\xff\xee")
+    return jpeg[:at] + jpeg[at + 16 :]
+
+
 def smooth(height, width, channels=3, seed=0):
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (7, 5, channels), dtype=np.uint8)
@@ -185,6 +190,9 @@ def made_pictures():
         "rgb444.jpg": encoded(color, "JPEG", quality=95, subsampling=0),
         "gray.jpg": encoded(gray, "JPEG"),
         "cmyk.jpg": encoded(PIL.Image.fromarray(color).convert("CMYK"), "JPEG"),
+        "cmyk_plain.jpg": without_adobe(
+            encoded(PIL.Image.fromarray(color).convert("CMYK"), "JPEG", comment=b"Adobe")
+        ),
         "progressive.jpg": encoded(color, "JPEG", progressive=True),
         "palette.gif": encoded(color, "GIF"),
         "gray.gif": encoded(gray, "GIF"),
@@ -324,8 +332,8 @@ def test_decoded_pixels_equal_tensorflow_on_all_photos(tf, photos, channels):
         assert np.array_equal(tf_pixels(data, channels), expected), path.name
 
 
-@pytest.mark.parametrize("name", ["palette.gif", "animated.gif", "clear.gif"])
-@pytest.mark.parametrize("cut", [1, 2, 3, 40, 0.2, 0.4, 0.6])
+@pytest.mark.parametrize("name", ["palette.gif", "animated.gif", "clear.gif", "frames.gif"])
+@pytest.mark.parametrize("cut", [1, 2, 3, 40, 0.2, 0.4, 0.48, 0.5, 0.6])
 def test_a_gif_that_ends_early_decodes_or_fails_as_in_tensorflow(tf, name, cut):
     data = MADE[name]
     cut = cut if cut >= 1 else int(cut * len(data))

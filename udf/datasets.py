@@ -12,11 +12,10 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - PySpark's own name for it
-from pyspark.sql.udf import UserDefinedFunction
-from pyspark.util import PythonEvalType
 
 from kerasql.registry.errors import InvalidInput
 from kerasql.registry.version import Dataset
+from kerasql.udf.functions import arrow_function
 from kerasql.udf.query import sentence
 
 
@@ -50,11 +49,8 @@ def images(spark: SparkSession, dataset: Dataset) -> DataFrame:
         # Spark's file index drops files of zero bytes; each is a row with a reason here.
         rows = spark.createDataFrame([(path, b"") for path in empty], files.schema)
         files = files.unionByName(rows)
-    measured = UserDefinedFunction(
-        sizes,
-        "STRUCT<width: INT, height: INT>",
-        name="picture_size",
-        evalType=PythonEvalType.SQL_SCALAR_ARROW_ITER_UDF,
+    measured = arrow_function(
+        spark, sizes, returns="STRUCT<width: INT, height: INT>", name="picture_size"
     )
     size = measured(F.col("content"))
     return files.select(

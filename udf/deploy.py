@@ -19,24 +19,19 @@ from py4j.protocol import Py4JJavaError
 from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import SparkSession
 from pyspark.sql.types import _parse_datatype_json_string
-from pyspark.sql.udf import UserDefinedFunction
-from pyspark.util import PythonEvalType
 
-from kerasql.registry.engine import engine_named
 from kerasql.registry.errors import InvalidInput, KerasqlError, NotFound
 from kerasql.registry.names import function_names, parse_ref
-from kerasql.registry.preprocess import preprocessor_from_json
-from kerasql.registry.settings import setting
 from kerasql.registry.store import Registry
 from kerasql.registry.version import Version
 from kerasql.udf.arguments import check_types, ordered
 from kerasql.udf.artifacts import broadcast_files
+from kerasql.udf.connect import deploy_to_connect, named_refs
 from kerasql.udf.datasets import create_view
+from kerasql.udf.functions import arrow_function, is_connect
 from kerasql.udf.plan import Plan
+from kerasql.udf.planning import plan_of
 from kerasql.udf.predict import predict
-
-BATCH_BYTES = 16 * 2**20
-MOST_BATCH_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -59,18 +54,20 @@ def deploy(
     Every model's names, or those of refs: ``flowers`` (all its names), ``flowers@1``
     (``flowers_v1``), ``flowers@challenger`` (``flowers_challenger``). No artifact moves before
     a query needs it. Names of versions registered later need another ``deploy``; a moved alias
-    does not.
+    does not. In a Spark Connect session refs are required, their artifacts are sent at once, and
+    a moved alias needs another ``deploy`` too.
 
     >>> kerasql.deploy(spark, registry)
     >>> spark.sql("SELECT flowers(image) AS label, count(*) FROM images GROUP BY 1").show()
 
     Raises NotFound for a ref nobody registered.
     """
-    functions = chosen_functions(registry, refs)
-    session = _FunctionRegistry(spark)
-    plans = _Plans(spark, registry)
-    for name, (ref, variant) in functions.items():
-        session.add(name, ref, ModelFunction(name, ref, variant, plans))
+    if is_connect(spark):
+        functions = chosen_functions(registry, named_refs(refs))
+        deploy_to_connect(spark, registry, functions)
+    else:
+        functions = chosen_functions(registry, refs)
+        register_builders(spark, registry, functions)
     readable, unreadable = [], {}
     for dataset in registry.datasets():
         try:
@@ -79,6 +76,16 @@ def deploy(
         except InvalidInput as error:
             unreadable[dataset.name] = str(error)
     return Deployment(tuple(functions), tuple(readable), unreadable)
+
+
+def register_builders(
+    spark: SparkSession, registry: Registry, functions: Mapping[str, tuple[str, str]]
+) -> None:
+    """Let Spark's analyser ask us what each name means, at every query."""
+    session = _FunctionRegistry(spark)
+    plans = _Plans(spark, registry)
+    for name, (ref, variant) in functions.items():
+        session.add(name, ref, ModelFunction(name, ref, variant, plans))
 
 
 def chosen_functions(registry: Registry, refs: Iterable[str] | None) -> dict[str, tuple[str, str]]:
@@ -158,38 +165,10 @@ class _Plans:
         plan = plan_of(self.spark, version, call.variant, scalar=scalar)
         context = self.spark.sparkContext
         files = broadcast_files(context, self.registry, version, plan.artifacts)
-        function = UserDefinedFunction(
-            partial(predict, plan, files),
-            plan.returns,
-            name=call.name,
-            evalType=PythonEvalType.SQL_SCALAR_ARROW_ITER_UDF,
+        function = arrow_function(
+            self.spark, partial(predict, plan, files), returns=plan.returns, name=call.name
         )
         return plan, function._judf
-
-
-def plan_of(spark: SparkSession, version: Version, variant: str, *, scalar: bool) -> Plan:
-    """Everything an executor needs to answer with this version."""
-    inputs, outputs = version.signature.inputs, version.signature.outputs
-    roles = (*engine_named(version.engine).roles, "golden")
-    sizes = [spec.size for spec in inputs]
-    batch_rows = setting("KERASQL_BATCH_ROWS")
-    if all(sizes):
-        row_bytes = 4 * sum(size for size in sizes if size)
-        batch_rows = max(batch_rows, min(BATCH_BYTES // row_bytes, MOST_BATCH_ROWS))
-    return Plan(
-        ref=version.ref,
-        variant=variant,
-        signature=version.signature,
-        preprocess=tuple(preprocessor_from_json(version.preprocess[i.name]) for i in inputs),
-        outputs=tuple(version.outputs[o.name] for o in outputs),
-        columns=(version.columns or ()) if scalar else (),
-        engine=version.engine,
-        artifacts={role: version.artifacts[role].sha256 for role in roles},
-        threads=int(spark.conf.get("spark.task.cpus", "1") or 1),
-        batch_rows=batch_rows,
-        max_pixels=setting("KERASQL_MAX_PIXELS"),
-        read_paths=setting("KERASQL_READ_PATHS"),
-    )
 
 
 def columns_called(version: Version, names: Sequence[str | None]) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from kerasql.registry import engine as engines
-from kerasql.registry.errors import InvalidInput, KerasqlError, spelled
+from kerasql.registry.errors import BadRow, InvalidInput, KerasqlError, spelled
 from kerasql.registry.preprocess import Preprocessor, Tensor, preprocessor_from_json
 from kerasql.registry.signature import Signature, TensorSpec
 
@@ -144,7 +144,13 @@ def probe(spec: TensorSpec, preprocessor: Preprocessor, limit: int, seed: int) -
     free = TensorSpec(spec.name, spec.dtype, shape)
     if isinstance(preprocessor, Tensor) and "int" in spec.dtype:
         return rng.integers(0, limit, (PROBES, *shape)).astype(spec.dtype)
-    rows = [preprocessor.prepare(preprocessor.example(free, rng), free) for _ in range(PROBES)]
+    try:
+        rows = [preprocessor.prepare(preprocessor.example(free, rng), free) for _ in range(PROBES)]
+    except BadRow:
+        if not preprocessor.runs_code:
+            raise
+        # What a stranger's function takes cannot be guessed; the network is proven without it.
+        return rng.random((PROBES, *shape)).astype(spec.dtype)
     rows = [row for row in rows if row.shape == rows[0].shape]
     return preprocessor.finish(np.stack(rows), free)
 

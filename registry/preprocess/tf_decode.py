@@ -8,6 +8,7 @@ is what was asked for.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 
@@ -18,6 +19,7 @@ from .decode import check_size, format_of, opened
 
 GRAY = (9797, 19234, 3737)  # libpng's 0.299, 0.587 and the rest, in 1/32768
 FORGIVEN = ("Corrupt JPEG data", "Invalid SOS parameters")  # warnings that change no pixel
+ADOBE = re.compile(rb"\xff\xee..Adobe", re.DOTALL)
 SRGB_GAMMA = 45455  # what libpng takes for a PNG that says sRGB, in 1/100000
 
 
@@ -72,8 +74,8 @@ def _jpeg(data: bytes, channels: int) -> np.ndarray:
     if channels == 1:
         raise BadRow("a CMYK JPEG cannot be read as grayscale by image_dataset")
     cmyk = _turbo(data, "CMYK").astype(np.uint16)
-    if b"Adobe" not in data[: data.find(b"\xff\xda")]:
-        cmyk = 255 - cmyk  # the Adobe marker says that they are inverted already
+    if not ADOBE.search(data, 0, data.find(b"\xff\xda")):
+        cmyk = 255 - cmyk  # the marker says that they are inverted already
     return (cmyk[..., :3] * cmyk[..., 3:] // 255).astype(np.uint8)
 
 
@@ -140,10 +142,8 @@ def _check_chunks(data: bytes) -> None:
         kind = data[at + 4 : at + 8]
         if end + 4 > len(data):
             break
-        critical = not kind[0] & 0x20
-        if critical and zlib.crc32(data[at + 4 : end]) != int.from_bytes(
-            data[end : end + 4], "big"
-        ):
+        checksum = int.from_bytes(data[end : end + 4], "big")
+        if kind[0:1].isupper() and zlib.crc32(data[at + 4 : end]) != checksum:  # a critical one
             raise BadRow("the PNG data is damaged (a checksum is wrong)")
         if kind == b"IEND":
             return
@@ -172,24 +172,26 @@ def _gif(data: bytes, channels: int) -> np.ndarray:
 
 
 def _gif_frames(data: bytes) -> list[tuple[int, ...]]:
-    """Left, top, width, height of each frame (GIF89a, section 20); TensorFlow's canvas is as
-    large as the largest frame, whatever the screen's size is.
+    """Left, top, width, height of each whole frame (GIF89a, section 20).
+
+    TensorFlow's canvas is as large as the largest of them, whatever the screen's size is.
     """
-    at = 13 + _color_table(data[10])
     frames: list[tuple[int, ...]] = []
+    at = 13 + _color_table(data[10])
     while data[at : at + 1] in (b"!", b","):
-        if data[at : at + 1] == b"!":
-            at += 2
-        else:
-            frames.append(struct.unpack_from("<4H", data, at + 1))
-            at += 11 + _color_table(data[at + 9])
-        while at < len(data) and data[at]:
+        start, is_frame = at, data[at : at + 1] == b","
+        if is_frame and start + 10 > len(data):
+            break
+        at += 11 + _color_table(data[start + 9]) if is_frame else 2
+        while at < len(data) and data[at]:  # sub-blocks, up to one of length 0
             at += 1 + data[at]
-        if at >= len(data) and len(frames) < 2:
-            raise BadRow("the GIF data ends early (truncated)")
+        if at >= len(data):
+            break
+        if is_frame:
+            frames.append(struct.unpack_from("<4H", data, start + 1))
         at += 1
     if not frames:
-        raise BadRow("the GIF data is damaged (it holds no frame)")
+        raise BadRow("the GIF data ends early (truncated)")
     return frames
 
 
