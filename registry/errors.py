@@ -43,7 +43,7 @@ class InvalidInput(KerasqlError, ValueError):
 class InvalidName(InvalidInput):
     """Args: the name, what it names (model, alias, dataset), what is wrong with it."""
 
-    sentence = "{0!r} cannot be the name of a {1}: {2}"
+    sentence = "{0!r} cannot be used as {1} name: {2}"
 
 
 class NameTaken(InvalidInput):

@@ -70,17 +70,25 @@ def examined(
         copy = private_copy(path, Path(folder))
         inspection = inspect(copy)
         audit(path.name, inspection.config, inspection.keras_version)
+
+        def fit(signature: Signature) -> tuple[dict[str, Output], tuple[str, ...] | None]:
+            outputs = outputs_of(
+                signature, class_names, output=output, threshold=threshold, top_k=top_k
+            )
+            return outputs, columns_of(signature, columns)
+
         constructed = construct(
             copy,
             folder=Path(folder),
             preprocess={name: one.to_json() for name, one in given.items()},
             engine=engine,
             progress=progress,
+            accept=fit,
         )
-        signature = constructed.signature
+        outputs, column_names = fit(constructed.signature)
         yield Deposit(
             examined=Examined(
-                signature=signature,
+                signature=constructed.signature,
                 layers=constructed.layers,
                 parameters=constructed.parameters,
                 keras_version=inspection.keras_version,
@@ -89,10 +97,8 @@ def examined(
                 inspection=inspection.report(),
             ),
             preprocess=constructed.preprocess,
-            outputs=outputs_of(
-                signature, class_names, output=output, threshold=threshold, top_k=top_k
-            ),
-            columns=columns_of(signature, columns),
+            outputs=outputs,
+            columns=column_names,
             files={"model": copy, **constructed.files},
         )
 

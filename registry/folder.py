@@ -19,6 +19,8 @@ from kerasql.registry.version import Artifact
 
 # S3 takes parts of at least 5 MiB, and s3fs sends one after the other: two parts of memory.
 PART_BYTES = 8 * 2**20
+PART = ".part"
+PART_AGE_S = 86_400  # a younger one may still be written to
 # A stored file, or what a killed process left of one beside it.
 OURS = re.compile(r"/[0-9a-f]{2}/([0-9a-f]{64})(\.[A-Za-z0-9_]+\.part)?")
 
@@ -72,6 +74,8 @@ class Folder:
 
     def is_old(self, path: str, *, older_than_s: float) -> bool:
         """Whether a file was written longer ago (and is still here)."""
+        if path.endswith(PART):
+            older_than_s = max(older_than_s, PART_AGE_S)
         with _reached(self.url):
             try:
                 written_at: datetime = self._files.modified(path)
@@ -90,7 +94,7 @@ class Folder:
     def _write_local(self, path: str, pieces: Iterable[bytes]) -> None:
         folder, name = os.path.split(path)
         Path(folder).mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(prefix=f"{name}.", suffix=".part", dir=folder)
+        descriptor, part = tempfile.mkstemp(prefix=f"{name}.", suffix=PART, dir=folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.writelines(pieces)

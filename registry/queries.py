@@ -246,7 +246,6 @@ def version_of(row: Row[Any]) -> Version:
         preprocess=row.preprocess,
         outputs=outputs,
         columns=tuple(row.columns) if row.columns else None,
-        code=row.code,
         layers=row.layers,
         parameters=row.parameters,
         keras_version=row.keras_version,

@@ -33,7 +33,7 @@ from kerasql.registry.errors import (
     RegistryUnavailable,
 )
 from kerasql.registry.examine import GivenLabels, GivenPreprocess, examined
-from kerasql.registry.folder import Folder, folder_url
+from kerasql.registry.folder import PART, Folder, folder_url
 from kerasql.registry.h5.construct import Progress
 from kerasql.registry.names import (
     PRODUCTION,
@@ -202,7 +202,6 @@ class Registry:
         outputs: Mapping[str, Output],
         files: Mapping[str, Path],
         columns: Sequence[str] | None = None,
-        code: str | None = None,
         description: str = "",
         tags: Sequence[str] = (),
         owner: str | None = None,
@@ -219,7 +218,6 @@ class Registry:
         made_of: dict[str, Any] = {
             "preprocess": dict(preprocess),
             "columns": list(columns) if columns else None,
-            "code": code,
         }
         key = fingerprint(deposits["model"].sha256, outputs, engine=examined.engine, **made_of)
         facts = {
@@ -491,7 +489,7 @@ class Registry:
             self._remove_file(folder, sha256, path, older_than_s=older_than_s)
             for folder in map(Folder, sorted(urls))
             for sha256, path in folder.old_files(older_than_s=older_than_s)
-            if (folder.url, sha256) not in used or path.endswith(".part")
+            if (folder.url, sha256) not in used or path.endswith(PART)
         )
 
     def _remove_file(self, folder: Folder, sha256: str, path: str, *, older_than_s: float) -> bool:
@@ -500,7 +498,7 @@ class Registry:
             lock(db, ARTIFACTS)
             query = select(ArtifactRow).where(ArtifactRow.sha256 == sha256)
             used = db.execute(query.where(ArtifactRow.url == folder.url)).first()
-            if used and not path.endswith(".part"):
+            if used and not path.endswith(PART):
                 return False
             if not folder.is_old(path, older_than_s=older_than_s):
                 return False

@@ -98,7 +98,6 @@ class VersionRow(Base):
     outputs: Mapped[dict[str, Any]]
     has_scores: Mapped[bool]
     columns: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
-    code: Mapped[str | None]
     layers: Mapped[list[Any]]
     parameters: Mapped[int] = mapped_column(BigInteger)
     keras_version: Mapped[str | None]

@@ -66,7 +66,6 @@ class Version:
     preprocess: dict[str, Any]
     outputs: dict[str, Output]
     columns: tuple[str, ...] | None
-    code: str | None
     layers: list[dict[str, Any]]
     parameters: int
     keras_version: str | None
@@ -135,7 +134,6 @@ def fingerprint(
     *,
     preprocess: Mapping[str, Any],
     columns: Sequence[str] | None,
-    code: str | None,
     engine: str,
 ) -> str:
     """The SHA-256 of what makes a version that version: registering the same again adds none."""
@@ -144,7 +142,6 @@ def fingerprint(
         "outputs": {name: asdict(output) for name, output in outputs.items()},
         "preprocess": dict(preprocess),
         "columns": list(columns) if columns else None,
-        "code": code,
         "engine": engine,
     }
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)

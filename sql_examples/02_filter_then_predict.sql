@@ -1,8 +1,7 @@
 -- What does the model see in the pictures whose caption speaks of a product?
 --
--- WHERE is worked out before SELECT. It sees the columns of shop_pictures, not the alias flower:
--- to filter on a prediction, give it a name in a subquery first (see 07_unsure.sql).
--- Only the rows that WHERE keeps are shown to the model.
+-- WHERE comes before SELECT: it sees the columns of shop_pictures, not the alias flower. Only the
+-- rows that it keeps are shown to the model. To filter on an answer, see 06_two_versions.sql.
 
 SELECT picture_id,
        caption,

@@ -1,16 +1,11 @@
 -- On which photos does the challenger disagree with the version in production, and who is right?
 --
--- flowers(…) is what production points to, flowers_challenger(…) what challenger points to.
+-- flowers(…) is what production points to, flowers_challenger(…) what challenger points to;
 -- flowers_v1(…) and flowers_v2(…) are the versions themselves, wherever the aliases move.
+-- LATERAL VIEW explode(array(…)) makes an answer a column before WHERE, so that WHERE can use it
+-- and each photo is shown to each version once.
 
-WITH answers AS (
-  SELECT substring_index(path, '/', -1) AS file,
-         label,
-         flowers(image) AS production,
-         flowers_challenger(image) AS challenger
-  FROM flower_photos
-)
-SELECT file,
+SELECT substring_index(path, '/', -1) AS file,
        label,
        production,
        challenger,
@@ -19,6 +14,8 @@ SELECT file,
          WHEN challenger THEN 'challenger'
          ELSE 'neither'
        END AS right_one
-FROM answers
+FROM flower_photos
+LATERAL VIEW explode(array(flowers(image))) AS production
+LATERAL VIEW explode(array(flowers_challenger(image))) AS challenger
 WHERE production <> challenger
 ORDER BY file

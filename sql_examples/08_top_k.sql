@@ -1,12 +1,14 @@
--- What are the model's five best guesses for each photo of a bus, one guess per row?
+-- What does the model find among its five best guesses for the photos of buses, and how often?
 --
--- imagenet(…) answers with an array of (label, score), best first; LATERAL inline makes a row
--- of each of them.
+-- imagenet(…) answers with an array of (label, score), best first; LATERAL VIEW inline makes a
+-- row with two columns of each of them.
 
-SELECT substring_index(path, '/', -1) AS file,
-       guess.label AS guess,
-       round(guess.score, 3) AS score
-FROM vehicle_photos,
-     LATERAL inline(imagenet(image)) AS guess (label, score)
-WHERE vehicle_photos.label = 'buses'
-ORDER BY file, guess.score DESC
+SELECT guess,
+       count(*) AS photos,
+       round(avg(score), 3) AS average_score
+FROM vehicle_photos
+LATERAL VIEW inline(imagenet(image)) AS guess, score
+WHERE label = 'buses'
+GROUP BY guess
+ORDER BY photos DESC, guess
+LIMIT 10

@@ -10,7 +10,6 @@ ranked AS (
   SELECT *,
          row_number() OVER (PARTITION BY flower ORDER BY score DESC, file) AS place
   FROM answers
-  WHERE flower IS NOT NULL
 )
 SELECT flower,
        place,

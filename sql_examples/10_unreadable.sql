@@ -1,16 +1,12 @@
 -- Which files have no answer, and why?
 --
--- flowers(…) is NULL where there is no answer; try_flowers(…) gives the answer as value, and the
--- reason as error where there is none.
+-- flowers(…) is NULL where there is no answer. try_flowers(…) is a STRUCT of value, the answer,
+-- and error, the reason where there is none; LATERAL VIEW inline makes two columns of it.
 
-WITH answers AS (
-  SELECT substring_index(path, '/', -1) AS file,
-         try_flowers(image) AS answer
-  FROM odd_pictures
-)
-SELECT file,
-       answer.value AS flower,
-       answer.error AS reason
-FROM answers
-WHERE answer.error IS NOT NULL
+SELECT substring_index(path, '/', -1) AS file,
+       flower,
+       reason
+FROM odd_pictures
+LATERAL VIEW inline(array(try_flowers(image))) AS flower, reason
+WHERE reason IS NOT NULL
 ORDER BY file

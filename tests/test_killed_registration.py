@@ -1,4 +1,4 @@
-"""A registration killed at any instant leaves a readable registry, whole versions and nobody alive."""
+"""A registration killed at any instant leaves whole versions only, and nobody alive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ with kerasql.connect(url, artifacts="") as registry:
 
 
 def start(url: str, model: Path, folder: Path, number: int) -> subprocess.Popen[bytes]:
-    """A registration in a process of its own, of a file of its own, with its own temporary files."""
+    """A registration of a file of its own, in a process of its own."""
     mine = shutil.copyfile(model, folder.parent / f"{number}.h5")
     with h5py.File(mine, "r+") as file:
         file.attrs["number"] = number

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from benchmarks.deploy import Run, fill, measure
+from pyspark.sql import SparkSession
 
 from kerasql.registry.store import connect
 
 
 @pytest.fixture(scope="module")
-def run(spark, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder: Path = tmp_path_factory.mktemp("many")
     with connect(f"sqlite:///{folder}/models.db", artifacts="") as registry:
         fill(registry, folder, models=100, versions=3)

@@ -6,14 +6,16 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from benchmarks import peak
+from pyspark.sql import SparkSession
 
 from kerasql.registry.preprocess import Image
-from kerasql.registry.store import Registry
+from kerasql.registry.store import connect
 from kerasql.udf.deploy import deploy
 from kerasql.udf.query import query
 
@@ -56,20 +58,27 @@ def manifest(pictures: Path) -> dict[str, Any]:
     return kept
 
 
-@pytest.fixture(params=["load_img", "image_dataset"])
+@pytest.fixture(scope="module", params=["load_img", "image_dataset"])
 def like(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def asked(sqlite_registry: Registry, session, networks: Path, pictures: Path, like: str):
+@pytest.fixture(scope="module")
+def asked(
+    spark: SparkSession,
+    networks: Path,
+    pictures: Path,
+    like: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[SparkSession]:
     """A session in which odd(image) can be called on the odd pictures."""
-    sqlite_registry.register(
-        "odd", networks / "image.h5", preprocess=Image(like=like), labels=LABELS
-    )
-    sqlite_registry.add_dataset("images", pictures)
-    deploy(session, sqlite_registry)
-    return session
+    database = tmp_path_factory.mktemp("odd") / "models.db"
+    with connect(f"sqlite:///{database}", artifacts="") as registry:
+        registry.register("odd", networks / "image.h5", preprocess=Image(like=like), labels=LABELS)
+        registry.add_dataset("images", pictures)
+        session = spark.newSession()
+        deploy(session, registry)
+        yield session
 
 
 def readable(entry: dict[str, Any], name: str, like: str) -> bool:
@@ -80,9 +89,9 @@ def readable(entry: dict[str, Any], name: str, like: str) -> bool:
 
 
 def test_every_odd_picture_has_a_label_or_a_reason_that_names_what_is_wrong(
-    asked, manifest: dict[str, Any], like: str
+    asked: SparkSession, manifest: dict[str, Any], like: str
 ) -> None:
-    rows = {row["name"]: row for row in query(asked, ASK).rows()}
+    rows = {row["name"]: row for row in query(asked, ASK).table.to_pylist()}
     assert set(rows) == {*manifest, "MANIFEST.json"}
     for name, row in rows.items():
         value, reason = row["answer"]["value"], row["answer"]["error"]
@@ -95,19 +104,21 @@ def test_every_odd_picture_has_a_label_or_a_reason_that_names_what_is_wrong(
 
 
 def test_width_and_height_are_known_of_what_has_a_readable_header(
-    asked, manifest: dict[str, Any]
+    asked: SparkSession, manifest: dict[str, Any]
 ) -> None:
-    found = {row["name"]: [row["width"], row["height"]] for row in query(asked, ASK).rows()}
+    found = {
+        row["name"]: [row["width"], row["height"]] for row in query(asked, ASK).table.to_pylist()
+    }
     for name, entry in manifest.items():
         if name not in BOMBS:
             assert found[name] == entry.get("size", [None, None]), name
 
 
-def test_bombs_cost_the_python_worker_no_memory(asked) -> None:
+def test_bombs_cost_the_python_worker_no_memory(asked: SparkSession) -> None:
     query(asked, f"{ASK} WHERE path NOT RLIKE 'bomb|lying'")
     before = {pid: peak.reset_peak(pid) for pid in peak.workers()}
     assert before, "Spark has no Python worker"
-    rows = query(asked, f"{ASK} WHERE path RLIKE 'bomb|lying'").rows()
+    rows = query(asked, f"{ASK} WHERE path RLIKE 'bomb|lying'").table.to_pylist()
     assert sorted(row["name"] for row in rows) == sorted(BOMBS)
     after = {pid: peak.peak_mb(pid) for pid in peak.workers()}
     # A worker that is new has loaded the network too: it is held to the largest of the old ones.

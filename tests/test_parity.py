@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.parity import Bench, Parity, anchors, measure, prepare, same_top_1
+from pyspark.sql import SparkSession
 
 from kerasql.registry.engine import ENGINES
 
@@ -19,12 +20,12 @@ def bench(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benc
 
 
 @pytest.fixture(scope="module")
-def own_session(spark):
+def own_session(spark: SparkSession) -> SparkSession:
     return spark.newSession()
 
 
 @pytest.fixture(scope="module")
-def compared(own_session, bench: Bench) -> list[Parity]:
+def compared(own_session: SparkSession, bench: Bench) -> list[Parity]:
     return measure(own_session, bench)
 
 
@@ -45,7 +46,7 @@ def test_openvino_is_refused_only_where_it_says_why(compared: list[Parity]) -> N
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_known_accuracies_are_reached_through_sql(
-    own_session, bench: Bench, compared: list[Parity], engine: str
+    own_session: SparkSession, bench: Bench, compared: list[Parity], engine: str
 ) -> None:
     found = anchors(own_session, bench, engine)
     assert len(found) == 6
@@ -55,7 +56,7 @@ def test_known_accuracies_are_reached_through_sql(
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("like", ["load_img", "image_dataset"])
 def test_mobilenet_names_every_photo_as_keras_does(
-    own_session, bench: Bench, compared: list[Parity], like: str, engine: str
+    own_session: SparkSession, bench: Bench, compared: list[Parity], like: str, engine: str
 ) -> None:
     found = same_top_1(own_session, bench, like, engine)
     assert [(anchor.expected, anchor.shown) for anchor in found] == [("89", "89")] * 2

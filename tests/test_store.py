@@ -37,7 +37,6 @@ def test_a_version_comes_back_as_it_was_saved(registry: Registry, tmp_path: Path
         outputs={"b": LABEL, "a": SCORES},
         preprocess={"right": {"kind": "image"}, "left": {"kind": "tensor"}},
         columns=("Größe", "age"),
-        code="def prepare(data):\n    return data\n",
         description="Two 🌷 flowers",
         tags=("vision", "demo"),
         owner="ada",
@@ -77,7 +76,7 @@ def test_the_first_version_becomes_production_and_later_ones_do_not(
     registry: Registry, model: Path
 ) -> None:
     assert deposit(registry, "m", model).aliases == ("production",)
-    assert deposit(registry, "m", model, code="other").aliases == ()
+    assert deposit(registry, "m", model, columns=("other",)).aliases == ()
     assert registry.get("m").number == 1
 
 
@@ -96,7 +95,6 @@ def test_the_same_deposit_again_is_the_version_that_exists(registry: Registry, m
         {"preprocess": {"image": {"kind": "image", "size": [96, 96]}}},
         {"outputs": {"scores": SCORES}},
         {"columns": ["a", "b"]},
-        {"code": "import math"},
     ],
 )
 def test_another_deposit_of_the_same_bytes_is_another_version(
@@ -113,7 +111,7 @@ def check_of(registry: Registry) -> Check:
 
 def test_the_alias_moves_to_the_new_version(registry: Registry, model: Path) -> None:
     deposit(registry, "m", model)
-    deposit(registry, "m", model, code="other")
+    deposit(registry, "m", model, columns=("other",))
     moved = registry.set_alias("M", 2, "Production", by="ada")
     assert moved.aliases == ("production",)
     assert registry.get("m").number == 2
@@ -135,7 +133,7 @@ def test_production_can_be_removed_and_the_version_stays(registry: Registry, mod
 
 def test_models_show_their_latest_version(registry: Registry, model: Path) -> None:
     deposit(registry, "b", model, description="old")
-    deposit(registry, "b", model, description="new", code="other")
+    deposit(registry, "b", model, description="new", columns=("other",))
     deposit(registry, "a", model)
     first, second = registry.models()
     assert (first.name, second.name) == ("a", "b")
@@ -162,7 +160,7 @@ def test_an_unknown_ref_says_what_there_is(
     registry: Registry, model: Path, ref: str, sentence: str
 ) -> None:
     deposit(registry, "m", model)
-    deposit(registry, "m", model, code="other")
+    deposit(registry, "m", model, columns=("other",))
     with pytest.raises(NotFound, match=sentence):
         registry.get(ref)
 
@@ -203,9 +201,9 @@ def test_only_a_number_is_deleted(registry: Registry, model: Path, ref: str) -> 
 
 def test_a_number_is_never_given_again(registry: Registry, model: Path) -> None:
     deposit(registry, "m", model)
-    deposit(registry, "m", model, code="second")
+    deposit(registry, "m", model, columns=("second",))
     registry.delete("m@2")
-    assert deposit(registry, "m", model, code="second").number == 3
+    assert deposit(registry, "m", model, columns=("second",)).number == 3
 
 
 def test_a_model_whose_last_version_is_deleted_is_gone_but_counts_on(
@@ -324,8 +322,8 @@ def test_a_hundred_models_of_three_versions_are_listed_in_a_fifth_of_a_second(
     registry: Registry, model: Path
 ) -> None:
     for index in range(100):
-        for code in ("a", "b", "c"):
-            deposit(registry, f"m{index}", model, code=code)
+        for column in ("a", "b", "c"):
+            deposit(registry, f"m{index}", model, columns=(column,))
     queries = []
     event.listen(registry._engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
     started = time.monotonic()

@@ -38,7 +38,6 @@ def upgrade() -> None:
         sa.Column("outputs", sa.JSON, nullable=False),
         sa.Column("has_scores", sa.Boolean, nullable=False),
         sa.Column("columns", sa.JSON, nullable=True),
-        sa.Column("code", sa.String, nullable=True),
         sa.Column("layers", sa.JSON, nullable=False),
         sa.Column("parameters", sa.BigInteger, nullable=False),
         sa.Column("keras_version", sa.String, nullable=True),

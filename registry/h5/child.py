@@ -43,7 +43,7 @@ def main() -> None:
 
     try:
         request = json.loads((folder / "request.json").read_text())
-        say(done=answer(folder, request, lambda step: say(step=step)))
+        say(done=answer(folder, request, say))
     except InvalidInput as error:
         say(invalid=type(error).__name__, args=error.args)
     except MemoryError:
@@ -52,13 +52,14 @@ def main() -> None:
         say(failed=first_line(error))
 
 
-def answer(folder: Path, request: Mapping[str, Any], step: Any) -> dict[str, Any]:
+def answer(folder: Path, request: Mapping[str, Any], say: Any) -> dict[str, Any]:
     """Load, probe, compile and compare; everything the registry keeps, as JSON."""
-    step("loading the model into Keras")
+    say(step="loading the model into Keras")
     model = engines.load_keras(Path(request["path"]), threads=os.cpu_count() or 1)
     signature = signature_of(model)
     preprocess = preprocessors(signature, request["preprocess"])
-    step("predicting with Keras")
+    say(signature=signature.to_json())
+    say(step="predicting with Keras")
     limit = smallest_vocabulary(model)
     probes = [
         probe(spec, preprocess[spec.name], limit, seed)
@@ -70,7 +71,7 @@ def answer(folder: Path, request: Mapping[str, Any], step: Any) -> dict[str, Any
     write_golden(files["golden"], probes, expected)
     name, report = "keras", {}
     if request["engine"] in (None, "openvino"):
-        step("compiling for OpenVINO and comparing with Keras")
+        say(step="compiling for OpenVINO and comparing with Keras")
         report = prove_openvino(model, folder, probes, expected)
         if "refused" not in report:
             name = "openvino"

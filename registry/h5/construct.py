@@ -52,12 +52,13 @@ def construct(
     preprocess: Mapping[str, Any] | None,
     engine: str | None,
     progress: Progress,
+    accept: Callable[[Signature], Any] = lambda signature: None,
 ) -> Constructed:
     """Load the file in a child process and bring back what it found, its files in ``folder``.
 
     preprocess is JSON by input name, or under ``""`` for a model with one input; engine None
     means OpenVINO where it agrees with Keras, else Keras. The child's first answer is the
-    signature: what does not fit it is an InvalidInput before anything is compiled.
+    signature: accept raises for one that does not fit, before anything is compiled.
     """
     request = {"path": str(path.resolve()), "preprocess": preprocess, "engine": engine}
     (folder / "request.json").write_text(json.dumps(request))
@@ -74,19 +75,25 @@ def construct(
             text=True,
         )
         try:
-            return _listen(child, path.name, folder, progress)
+            return _listen(child, path.name, folder, progress, accept)
         finally:
             _end(child)
 
 
 def _listen(
-    child: subprocess.Popen[str], name: str, folder: Path, progress: Progress
+    child: subprocess.Popen[str],
+    name: str,
+    folder: Path,
+    progress: Progress,
+    accept: Callable[[Signature], Any],
 ) -> Constructed:
     assert child.stdout is not None  # noqa: S101 - Popen was given a pipe
     for line in child.stdout:
         message = json.loads(line)
         if "step" in message:
             progress(message["step"])
+        elif "signature" in message:
+            accept(Signature.from_json(message["signature"]))
         elif "invalid" in message:
             # The child's own error again, of the same kind and with the same facts.
             raise getattr(errors, message["invalid"])(*message["args"])

@@ -75,7 +75,10 @@ class Code:
     @classmethod
     def file(cls, path: str | Path, name: str) -> Code:
         """The whole text of a file, and which of its functions to call."""
-        return cls(Path(path).read_text(encoding="utf-8"), name)
+        try:
+            return cls(Path(path).read_text(encoding="utf-8"), name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidPreprocess(f"{str(path)!r} cannot be read: {error}") from error
 
     @property
     def sha256(self) -> str:
