@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,26 +61,30 @@ def models(tmp_path_factory: pytest.TempPathFactory, networks: Path) -> Registry
     path = tmp_path_factory.mktemp("registry") / "models.db"
     registry = connect(f"sqlite:///{path}", artifacts="")
     picture = Image(size=(8, 8), scale="unit")
-    registry.register("colors", networks / "image.h5", preprocess=picture, labels=COLORS)
-    registry.register("archive", networks / "image.keras", preprocess=picture, labels=COLORS)
-    registry.register(
-        "slow", networks / "image.h5", preprocess=picture, labels=COLORS, engine="keras"
-    )
-    registry.register(
-        "best", networks / "image.h5", preprocess=picture, labels=COLORS, output="top_k", top_k=2
-    )
-    registry.register(
-        "bright",
-        networks / "gray.h5",
-        preprocess=Image(size=(8, 8), color="grayscale", scale="unit"),
-        labels=["dark", "bright"],
-        threshold=0.4,
-    )
-    registry.register("price", networks / "tabular.h5", columns=["rooms", "area", "age", "floor"])
-    registry.register("segments", networks / "mask.h5", preprocess=picture)
-    registry.register("both", networks / "pair.h5", labels={"species": ["cat", "dog"]})
-    registry.register("mood", networks / "words.h5", labels=["bad", "good"])
-    registry.register("spam", networks / "text.keras", output="value")
+    gray = Image(size=(8, 8), color="grayscale", scale="unit")
+    colored: dict[str, Any] = {"preprocess": picture, "labels": COLORS}
+    wanted: dict[str, tuple[str, dict[str, Any]]] = {
+        "colors": ("image.h5", colored),
+        "archive": ("image.keras", colored),
+        "slow": ("image.h5", {**colored, "engine": "keras"}),
+        "best": ("image.h5", {**colored, "output": "top_k", "top_k": 2}),
+        "bright": (
+            "gray.h5",
+            {"preprocess": gray, "labels": ["dark", "bright"], "threshold": 0.4},
+        ),
+        "price": ("tabular.h5", {"columns": ["rooms", "area", "age", "floor"]}),
+        "segments": ("mask.h5", {"preprocess": picture}),
+        "both": ("pair.h5", {"labels": {"species": ["cat", "dog"]}}),
+        "mood": ("words.h5", {"labels": ["bad", "good"]}),
+        "spam": ("text.keras", {"output": "value"}),
+    }
+    with ThreadPoolExecutor(2) as pool:
+        registering = [
+            pool.submit(registry.register, name, networks / file, **facts)
+            for name, (file, facts) in wanted.items()
+        ]
+    for future in registering:
+        future.result()
     return registry
 
 

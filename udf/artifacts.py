@@ -8,13 +8,15 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyspark import SparkContext
 from pyspark.core.broadcast import Broadcast
 
-from kerasql.registry.store import Registry
-from kerasql.registry.version import Version
+if TYPE_CHECKING:
+    # Executors unpickle BroadcastFiles from here and have no database.
+    from kerasql.registry.store import Registry
+    from kerasql.registry.version import Version
 
 Writer = Callable[[BinaryIO], Any]
 

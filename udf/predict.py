@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,29 +64,23 @@ def same_shapes(prepared: Sequence[Sequence[np.ndarray]], good: Sequence[int]) -
 
 
 def network(plan: Plan, files: Files) -> Predict:
-    """The loaded network of the plan, checked and loaded once per Python worker."""
-    return _network(_Key(plan, files))
+    """The loaded network of the plan: once per Python worker, however many functions use it."""
+    key = (plan.engine, plan.threads, *sorted(plan.artifacts.items()))
+    if key not in _networks:
+        _networks[key] = load(plan, files)
+        if len(_networks) > MOST_NETWORKS:
+            _networks.popitem(last=False)
+    _networks.move_to_end(key)
+    return _networks[key]
 
 
-class _Key:
-    """A plan's network in the cache: the same artifacts on the same engine are the same."""
-
-    def __init__(self, plan: Plan, files: Files) -> None:
-        self.plan, self.files = plan, files
-        self.identity = (plan.engine, plan.threads, *sorted(plan.artifacts.items()))
-
-    def __hash__(self) -> int:
-        return hash(self.identity)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.identity == other.identity
+_networks: OrderedDict[Hashable, Predict] = OrderedDict()
 
 
-@lru_cache(maxsize=MOST_NETWORKS)
-def _network(key: _Key) -> Predict:
-    plan, paths = key.plan, {}
+def load(plan: Plan, files: Files) -> Predict:
+    """A network whose every byte was checked and whose golden sample came out right."""
+    paths = {role: files.path(sha256) for role, sha256 in plan.artifacts.items()}
     for role, sha256 in plan.artifacts.items():
-        paths[role] = key.files.path(sha256)
         check(paths[role], sha256, plan.ref)
     engine = engine_named(plan.engine)
     try:
@@ -96,7 +90,6 @@ def _network(key: _Key) -> Predict:
         raise
     except Exception as error:
         raise EngineFailed(plan.ref, plan.engine, f"{type(error).__name__}: {error}") from error
-    key.files = None  # type: ignore[assignment]  # the cache keeps no handle of a query
     return loaded
 
 
