@@ -34,9 +34,16 @@ def test_importing_kerasql_imports_nothing_heavy() -> None:
 
 
 def test_the_executor_side_imports_no_database_page_or_tensorflow() -> None:
-    loaded = modules_after("import kerasql.udf.predict, kerasql.udf.batch, kerasql.udf.plan")
+    loaded = modules_after(
+        "import kerasql.udf.predict, kerasql.udf.batch, kerasql.udf.plan, kerasql.udf.files"
+    )
     assert {"numpy", "pyarrow"} <= loaded
     assert not {"sqlalchemy", "alembic", "flask", "tensorflow", "keras", "pyspark"} & loaded
+
+
+def test_what_executors_unpickle_needs_no_database() -> None:
+    """A dataset's function brings PySpark, which is there."""
+    assert not {"sqlalchemy", "alembic"} & modules_after("import kerasql.udf.datasets")
 
 
 def test_an_openvino_network_predicts_without_tensorflow(networks, tmp_path) -> None:

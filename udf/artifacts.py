@@ -1,4 +1,4 @@
-"""How artifacts travel: through Spark's own channels, checked again where they arrive."""
+"""How artifacts leave the driver: as broadcasts, each once, when a query first needs it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import pickle
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from pyspark import SparkContext
 from pyspark.core.broadcast import Broadcast
 
-if TYPE_CHECKING:
-    # Executors unpickle BroadcastFiles from here and have no database.
-    from kerasql.registry.store import Registry
-    from kerasql.registry.version import Version
+from kerasql.registry.store import Registry
+from kerasql.registry.version import Version
+from kerasql.udf.files import BroadcastFiles
 
 Writer = Callable[[BinaryIO], Any]
 
@@ -47,23 +45,6 @@ class FileBroadcast(Broadcast[Any]):
             raise
         finally:
             f.close()
-
-
-@dataclass(frozen=True)
-class BroadcastFiles:
-    """Artifacts as broadcasts by SHA-256: fetched once per executor, by queries that use them."""
-
-    broadcasts: Mapping[str, Broadcast[Any]]
-
-    def path(self, sha256: str) -> Path:
-        """The file in which Spark put the artifact on this machine."""
-        broadcast = self.broadcasts[sha256]
-        if not hasattr(broadcast, "_value"):
-            return Path(broadcast._path)
-        with tempfile.NamedTemporaryFile(prefix="kerasql-", delete=False) as file:
-            file.write(broadcast._value)
-        weakref.finalize(broadcast, Path(file.name).unlink, missing_ok=True)
-        return Path(file.name)
 
 
 _sent: weakref.WeakKeyDictionary[SparkContext, dict[str, FileBroadcast]] = (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,10 @@ from pyspark.sql import SparkSession
 from kerasql.registry.errors import InvalidInput
 from kerasql.registry.store import Registry
 from kerasql.registry.version import Version
+from kerasql.udf.files import SessionFiles
 from kerasql.udf.functions import arrow_function
 from kerasql.udf.planning import plan_of
 from kerasql.udf.predict import predict
-
-
-@dataclass(frozen=True)
-class SessionFiles:
-    """Artifacts among the files of a Connect session, named by their SHA-256."""
-
-    def path(self, sha256: str) -> Path:
-        """Where Spark put the session's file on this machine."""
-        from pyspark import SparkFiles
-
-        return Path(SparkFiles.get(sha256))
 
 
 def deploy_to_connect(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from kerasql.registry.preprocess import Preprocessor
 from kerasql.registry.signature import Output, Signature, scores_of, sql_type
@@ -62,10 +60,3 @@ class Plan:
             fields = ", ".join(f"`{n}`: {t}" for n, t in zip(names, types, strict=True))
             answer = f"STRUCT<{fields}>"
         return f"STRUCT<value: {answer}, error: STRING>" if self.tries else answer
-
-
-class Files(Protocol):
-    """How artifacts reach an executor."""
-
-    def path(self, sha256: str) -> Path:
-        """A local file with that artifact's bytes, not yet checked."""

@@ -14,7 +14,8 @@ import pyarrow as pa
 from kerasql.registry.engine import Predict, agree, engine_named, largest_difference
 from kerasql.registry.errors import BrokenArtifact, EngineFailed
 from kerasql.udf import batch
-from kerasql.udf.plan import Files, Plan
+from kerasql.udf.files import Files
+from kerasql.udf.plan import Plan
 
 MOST_NETWORKS = 8
 """Networks that one Python worker keeps loaded; the least recently used leaves first."""
