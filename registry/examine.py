@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from kerasql.registry.version import Examined
 
 GivenPreprocess = Preprocessor | Callable[..., Any] | str
 GivenLabels = Sequence[str] | str | Path
+FOLDERS = "kerasql-register-"
 OUTPUT_KINDS = ("label", "top_k", "scores", "value")
 
 
@@ -65,7 +67,8 @@ def examined(
     if not trust_code and any(one.runs_code for one in given.values()):
         raise UntrustedCode("the preprocessor")
     class_names = given_labels(labels)
-    with tempfile.TemporaryDirectory(prefix="kerasql-register-") as folder:
+    sweep_dead()
+    with tempfile.TemporaryDirectory(prefix=f"{FOLDERS}{os.getpid()}-") as folder:
         progress("inspecting the file")
         copy = private_copy(path, Path(folder))
         inspection = inspect(copy)
@@ -101,6 +104,14 @@ def examined(
             columns=column_names,
             files={"model": copy, **constructed.files},
         )
+
+
+def sweep_dead() -> None:
+    """Remove the folders of registrations that were killed: their process is gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
+        owner = folder.name.removeprefix(FOLDERS).partition("-")[0]
+        if owner.isdecimal() and not Path("/proc", owner).exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def private_copy(path: Path, folder: Path) -> Path:

@@ -124,7 +124,7 @@ def test_a_byte_flipped_on_its_way_fails_the_query_until_it_is_mended(
     with pytest.raises(InvalidQuery) as failed:
         query(session, ASK)
     assert str(failed.value).startswith(
-        f"artifact {fragile.sha256} of fragile@1 is damaged: its bytes have the SHA-256 "
+        f"artifact {fragile.role!r} ({fragile.sha256}) of fragile@1 is damaged: "
     )
     path.write_bytes(sent)
     (row,) = frame.collect()

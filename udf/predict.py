@@ -82,7 +82,7 @@ def load(plan: Plan, files: Files) -> Predict:
     """A network whose every byte was checked and whose golden sample came out right."""
     paths = {role: files.path(sha256) for role, sha256 in plan.artifacts.items()}
     for role, sha256 in plan.artifacts.items():
-        check(paths[role], sha256, plan.ref)
+        check(paths[role], sha256, ref=plan.ref, role=role)
     engine = engine_named(plan.engine)
     try:
         loaded = engine.load({role: paths[role] for role in engine.roles}, threads=plan.threads)
@@ -94,15 +94,16 @@ def load(plan: Plan, files: Files) -> Predict:
     return loaded
 
 
-def check(path: Path, sha256: str, ref: str) -> None:
+def check(path: Path, sha256: str, *, ref: str, role: str) -> None:
     """Raise BrokenArtifact where a file's bytes are not those that were registered."""
+    artifact = f"{role!r} ({sha256})"
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BrokenArtifact(ref, sha256, f"did not reach this executor ({error})") from error
+        raise BrokenArtifact(ref, artifact, f"did not reach this executor ({error})") from error
     if found != sha256:
-        raise BrokenArtifact(ref, sha256, f"is damaged: its bytes have the SHA-256 {found}")
+        raise BrokenArtifact(ref, artifact, f"is damaged: its bytes have the SHA-256 {found}")
 
 
 def prove(plan: Plan, loaded: Predict, golden: Path) -> None:
