@@ -112,9 +112,9 @@ def main(folder: Path) -> None:
     with_text.save(folder / "text.keras")
     answers = with_text.predict(keras.ops.convert_to_tensor(["good good", "bad", "?"]), verbose=0)
     np.savez(folder / "text.npz", y0=answers)
-    keras.Sequential(
-        [keras.Input((2,)), layers.Lambda(lambda x: x * 2), layers.Dense(1)]
-    ).save(folder / "with_lambda.h5")
+    keras.Sequential([keras.Input((2,)), layers.Lambda(lambda x: x * 2), layers.Dense(1)]).save(
+        folder / "with_lambda.h5"
+    )
     tabular().save_weights(folder / "only.weights.h5")
 
 
