@@ -6,7 +6,6 @@ import csv
 import io
 import re
 import unicodedata
-from collections import Counter
 from pathlib import Path
 
 from kerasql.registry.errors import InvalidLabels
@@ -24,7 +23,7 @@ def read_labels(path: str | Path) -> list[str]:
     Understood are one name per line; Teachable Machine's ``0 Rock`` lines; and CSV with one
     column or with ``index,name``, with or without a header. A byte-order mark and empty lines at
     the end do not matter. Numbered names are put in the order of their numbers, which must be 0,
-    1, 2 … Raises InvalidLabels.
+    1, 2 … A name may come twice, as ``crane`` does in ImageNet. Raises InvalidLabels.
     """
     path = Path(path)
     text = _text(path).rstrip()
@@ -91,9 +90,6 @@ def _check(path: Path, names: list[str]) -> None:
         raise InvalidLabels(f"class {names.index('')} of {path} is empty; every class has a name")
     if any(unicodedata.category(character) == "Cc" for name in names for character in name):
         raise InvalidLabels(f"{path} is no text file of class names; write one per line")
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise InvalidLabels(f"{path} names the class {twice[0]!r} more than once")
 
 
 def _spelled(widths: set[int]) -> str:

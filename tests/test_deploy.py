@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Pillow
 from pyspark.sql import SparkSession
 
-from kerasql.registry.errors import NotFound
+from kerasql.registry.errors import InvalidQuery, NotFound
 from kerasql.registry.preprocess import Code, Image, Tensor, Text
 from kerasql.registry.store import Registry, connect
 from kerasql.udf.deploy import deploy
@@ -146,6 +146,17 @@ def test_scalar_columns_of_any_numeric_type_are_cast(deployed: SparkSession) -> 
         deployed, "SELECT price(CAST(3 AS TINYINT), CAST(2.5 AS DECIMAL(9, 2)), 7L, true)"
     )
     assert mixed == answer(deployed, "SELECT price(3.0D, 2.5D, 7.0D, 1.0D)")
+
+
+def test_an_array_of_the_wrong_length_is_a_bad_row(deployed: SparkSession) -> None:
+    tried = answer(deployed, "SELECT try_price(a) FROM VALUES (array(1, 2)), (array(3, 4)) AS t(a)")
+    assert [one["value"] for one in tried] == [None, None]
+    assert {one["error"] for one in tried} == {"4 numbers are expected, 2 were given"}
+
+
+def test_a_misspelt_column_name_lists_the_columns(deployed: SparkSession) -> None:
+    with pytest.raises(InvalidQuery, match="no argument 'room'; there is 'rooms', 'area'"):
+        query(deployed, "SELECT price(room => 1)")
 
 
 def test_a_null_column_is_named(deployed: SparkSession) -> None:

@@ -47,7 +47,6 @@ def test_class_names_are_read_in_the_order_of_the_scores(
         ("empty.txt", b"", "holds no class names"),
         ("blank.txt", b" \n\n", "holds no class names"),
         ("gap.txt", b"daisy\n\ntulip\n", "is empty; every class has a name"),
-        ("twice.txt", b"daisy\ntulip\ndaisy\n", "names the class 'daisy' more than once"),
         ("latin.txt", "Äpfel".encode("latin-1"), "no text in UTF-8"),
         ("picture.txt", b"\x89PNG\r\n\x1a\n\0\0", "no text in UTF-8"),
         ("zeros.txt", b"\0\0\0", "no text file of class names"),

@@ -8,10 +8,19 @@ import pytest
 from pyspark.sql import SparkSession
 
 from kerasql.registry.errors import InvalidInput, InvalidQuery
-from kerasql.registry.store import Registry
+from kerasql.registry.store import Registry, connect
 from kerasql.udf.deploy import deploy
 from kerasql.udf.query import query
 from kerasql.udf.session import check_java
+
+
+@pytest.fixture(scope="module")
+def one_model(tmp_path_factory: pytest.TempPathFactory, networks: Path) -> Registry:
+    """A registry with the model ``m`` of four numbers."""
+    path = tmp_path_factory.mktemp("one_model") / "models.db"
+    registry = connect(f"sqlite:///{path}", artifacts="")
+    registry.register("m", networks / "tabular.h5")
+    return registry
 
 
 @pytest.mark.parametrize(
@@ -26,6 +35,8 @@ from kerasql.udf.session import check_java
         "-- a comment first\nSELECT id FROM range(3) LIMIT 1 OFFSET 1",
         "SELECT * FROM (SELECT id, id % 2 AS k FROM range(4)) PIVOT (sum(id) FOR k IN (0, 1))",
         "SELECT /*+ REPARTITION(2) */ id FROM range(3)",
+        "SELECT id FROM range(9) QUALIFY row_number() OVER (ORDER BY id) > 3",
+        "WITH a AS (SELECT 1 AS x), b AS (SELECT 2 AS x) SELECT * FROM a UNION SELECT * FROM b",
         "SELECT DISTINCT id, rank() OVER w FROM range(3) WINDOW w AS (ORDER BY id)",
     ],
 )
@@ -46,6 +57,10 @@ def test_a_query_runs(session: SparkSession, sql: str) -> None:
         "BEGIN SELECT 1; END",
         "ADD JAR '/tmp/x.jar'",
         "EXPLAIN SELECT 1",
+        "WITH q AS (SELECT 1 AS a) INSERT OVERWRITE DIRECTORY '/tmp/x' USING json SELECT * FROM q",
+        "WITH q AS (SELECT 1 AS a) INSERT INTO t SELECT * FROM q",
+        "FROM range(3) INSERT INTO a SELECT * INSERT INTO b SELECT *",
+        "WITH q AS (SELECT 1 AS a) DELETE FROM t WHERE a IN (SELECT a FROM q)",
     ],
 )
 def test_anything_else_is_refused_before_it_runs(session: SparkSession, sql: str) -> None:
@@ -72,7 +87,12 @@ def test_a_result_says_when_it_was_cut(session: SparkSession) -> None:
     [
         ("SELECT nope FROM range(3)", r"`nope` cannot be resolved.*\(line 1, column 8\)"),
         ("SELECT m(row_of_four) FROM range(3)", "`row_of_four` cannot be resolved"),
-        ("SELECT nobody(1)", "Cannot resolve routine `nobody`"),
+        ("SELECT nobody(1)", "no function 'nobody'; no model is deployed in this session"),
+        ("SELECT m(1) + m_v9(array(1))", "no function 'm_v9'; there is 'm_v1'"),
+        ("SELECT churn(1) + m(1)", "no function 'churn'; there is 'm' and 'm_v1'"),
+        ("SELECT m(nothing => 1)", "m: no argument 'nothing'; there is 'row'"),
+        ("SELECT reflect('java.lang.Math', 'abs', 1)", "reflect"),
+        ("SELECT * FROM (SELECT TRANSFORM(1) USING 'cat' AS (x))", "(?i)restricted|TRANSFORM"),
         ("SELECT * FROM nowhere", "`nowhere` cannot be found"),
         ("SELECT m('text')", "m: the argument 'row' is STRING; give a number"),
         ("SELECT m(named_struct('a', 1))", "m: the argument 'row' is STRUCT<.*>; give a number"),
@@ -84,11 +104,10 @@ def test_a_result_says_when_it_was_cut(session: SparkSession) -> None:
     ],
 )
 def test_what_spark_refuses_is_one_sentence(
-    session: SparkSession, sqlite_registry: Registry, networks: Path, sql: str, sentence: str
+    session: SparkSession, one_model: Registry, sql: str, sentence: str
 ) -> None:
     if "m(" in sql:
-        sqlite_registry.register("m", networks / "tabular.h5")
-        deploy(session, sqlite_registry)
+        deploy(session, one_model)
     with pytest.raises(InvalidQuery, match=sentence) as refused:
         query(session, sql)
     assert "\n" not in str(refused.value)

@@ -43,12 +43,20 @@ def tensors(plan: Plan, columns: Sequence[pa.Array]) -> tuple[list[list[Any]], R
     for array, preprocessor, spec in zip(
         columns, plan.preprocess, plan.signature.inputs, strict=True
     ):
-        prepared.append(_rows(array, preprocessor, spec, reasons, plan.read_paths))
+        # The name of an only input is Keras' own, and no analyst chose it.
+        name = spec.name if len(columns) > 1 else "the input"
+        prepared.append(_rows(array, preprocessor, spec, reasons, name=name, paths=plan.read_paths))
     return prepared, reasons
 
 
 def _rows(
-    array: pa.Array, preprocessor: Preprocessor, spec: TensorSpec, reasons: Reasons, paths: bool
+    array: pa.Array,
+    preprocessor: Preprocessor,
+    spec: TensorSpec,
+    reasons: Reasons,
+    *,
+    name: str,
+    paths: bool,
 ) -> list[Any]:
     if isinstance(preprocessor, Tensor) and (block := _block(array)) is not None:
         return _prepared_block(block, preprocessor, spec, reasons)
@@ -59,7 +67,7 @@ def _rows(
             continue
         try:
             if value is None:
-                raise BadRow(f"{spec.name} is NULL")
+                raise BadRow(f"{name} is NULL")
             rows[index] = preprocessor.prepare(_read(value) if opened else value, spec)
         except BadRow as reason:
             reasons[index] = str(reason)
@@ -130,7 +138,12 @@ def _prepared_rows(
 def _prepared_block(
     block: np.ndarray, preprocessor: Tensor, spec: TensorSpec, reasons: Reasons
 ) -> list[Any]:
-    values, bad = preprocessor.prepare_column(block, spec)
+    try:
+        values, bad = preprocessor.prepare_column(block, spec)
+    except BadRow as error:
+        # Every row has the same wrong number of numbers.
+        reasons[:] = [reason or str(error) for reason in reasons]
+        return [None] * len(reasons)
     for index, reason in bad:
         reasons[index] = reasons[index] or reason
     return [row if reason is None else None for row, reason in zip(values, reasons, strict=True)]

@@ -175,7 +175,8 @@ def columns_called(version: Version, names: Sequence[str | None]) -> bool:
     """Whether a call gives a tabular input column by column rather than as one array."""
     if not version.columns:
         return False
-    return len(names) != 1 or names[0] in {column.lower() for column in version.columns}
+    (name, *others) = names or [None, None]
+    return bool(others) or (name is not None and name != version.signature.inputs[0].name.lower())
 
 
 def _argument(expression: JavaObject) -> tuple[str | None, JavaObject]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import pyarrow as pa
@@ -11,20 +13,23 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException, PythonException
 from pyspark.sql import SparkSession
 
-from kerasql.registry.errors import InvalidQuery
+from kerasql.registry.errors import InvalidQuery, spelled
+from kerasql.udf.functions import is_connect
 
 QUERIES = {
     "Aggregate", "CTERelationDef", "Distinct", "Except", "Filter", "Generate", "GlobalLimit",
     "Intersect", "Join", "LocalLimit", "LocalRelation", "Offset", "OneRowRelation", "Pivot",
-    "Project", "Sample", "Sort", "SubqueryAlias", "Union", "UnresolvedCTERelationPlans",
-    "UnresolvedHaving", "UnresolvedHint", "UnresolvedInlineTable", "UnresolvedRelation",
-    "UnresolvedSubqueryColumnAliases", "UnresolvedWith", "Unpivot", "Window", "WithCTE",
-    "WithWindowDefinition", "UnresolvedTableValuedFunction", "RepartitionByExpression",
-    "RebalancePartitions", "Repartition", "Tail",
+    "Project", "RebalancePartitions", "Repartition", "RepartitionByExpression", "Sample",
+    "Sort", "SubqueryAlias", "Tail", "Union", "Unpivot", "UnresolvedCTERelationPlans",
+    "UnresolvedHaving", "UnresolvedHint", "UnresolvedInlineTable", "UnresolvedQualify",
+    "UnresolvedRelation", "UnresolvedSubqueryColumnAliases", "UnresolvedTableValuedFunction",
+    "UnresolvedWith", "Window", "WithCTE", "WithWindowDefinition",
 }  # fmt: skip
 """The roots of Spark's parsed plans that read and change nothing."""
 
 OUR_ERROR = re.compile(r"kerasql\.registry\.errors\.\w+: (.+)")
+UNKNOWN_FUNCTION = re.compile(r"Cannot resolve routine `(\w+)`")
+PARSE_POSITION = re.compile(r" \(line (\d+), pos (\d+)\)")
 CONDITION = re.compile(r"^\[[A-Z0-9_.]+\] ")
 
 
@@ -54,6 +59,8 @@ def query(spark: SparkSession, sql: str, *, limit: int | None = 1000) -> Result:
     Raises InvalidQuery, in one sentence, for SQL that is not one query, that Spark refuses, or
     that fails while it runs.
     """
+    if is_connect(spark):
+        raise InvalidQuery("a Spark Connect session is asked with spark.sql(…)")
     try:
         check_is_query(spark, sql)
         frame = spark.sql(sql)
@@ -61,18 +68,42 @@ def query(spark: SparkSession, sql: str, *, limit: int | None = 1000) -> Result:
             return Result(sql, frame.toArrow(), None, truncated=False)
         table = frame.limit(limit + 1).toArrow()
     except (PySparkException, Py4JJavaError) as error:
-        raise InvalidQuery(sentence(error)) from error
+        raise InvalidQuery(with_names(spark, error)) from error
     return Result(sql, table.slice(0, limit), limit, truncated=table.num_rows > limit)
 
 
 def check_is_query(spark: SparkSession, sql: str) -> None:
     """Refuse, by Spark's own parser and before anything runs, what is not a query."""
-    parsed = spark._jsparkSession.sessionState().sqlParser().parsePlan(sql)
+    for kind in kinds(spark._jsparkSession.sessionState().sqlParser().parsePlan(sql)):
+        if kind not in QUERIES:
+            raise InvalidQuery(
+                f"only a query (SELECT, WITH, VALUES, TABLE) is run here; this statement is {kind}"
+            )
+
+
+def kinds(parsed: Any) -> Iterator[str]:
+    """The kind of a parsed plan, and of what a WITH or a UNION holds: there may be an INSERT."""
     kind = parsed.getClass().getSimpleName()
-    if kind not in QUERIES:
-        raise InvalidQuery(
-            f"only a query (SELECT, WITH, VALUES, TABLE) is run here; this statement is {kind}"
-        )
+    yield kind
+    if kind in ("UnresolvedWith", "Union"):
+        children = parsed.children()
+        for index in range(children.size()):
+            yield from kinds(children.apply(index))
+
+
+def with_names(spark: SparkSession, error: BaseException) -> str:
+    """The error's sentence; for a function nobody knows, the deployed ones it may mean."""
+    said = sentence(error)
+    asked = UNKNOWN_FUNCTION.match(said)
+    if not asked:
+        return said
+    registry = spark._jsparkSession.sessionState().functionRegistry()
+    known = re.findall(r"session\.(\w+)", registry.listFunction().mkString(" ").replace("`", ""))
+    close = get_close_matches(asked[1].lower(), known, n=3, cutoff=0.6)
+    if not known:
+        return f"no function {asked[1]!r}; no model is deployed in this session"
+    plain = [n for n in known if not n.startswith("try_") and not n.endswith("_scores")]
+    return f"no function {asked[1]!r}; there is {spelled(close or sorted(plain))}"
 
 
 def sentence(error: BaseException) -> str:
@@ -87,6 +118,6 @@ def sentence(error: BaseException) -> str:
         return f"a Python function failed: {lines[-1].strip()}"
     line = lines[0]
     line = re.sub(r" SQLSTATE: \w+", "", CONDITION.sub("", line))
-    position = re.search(r"; line (\d+) pos (\d+)", text)
-    line = line.split("; line ")[0].rstrip(" ;.")
+    position = re.search(r"; line (\d+) pos (\d+)", text) or PARSE_POSITION.search(line)
+    line = PARSE_POSITION.sub("", line.split("; line ")[0]).rstrip(" ;.")
     return f"{line} (line {position[1]}, column {int(position[2]) + 1})" if position else line

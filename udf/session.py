@@ -34,6 +34,8 @@ def local_session(
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_quiet_log4j()}",
         "spark.sql.warehouse.dir": "file:///nonexistent/kerasql-warehouse",
         "spark.log.structuredLogging.enabled": "false",
+        # No reflect(), java_method() or TRANSFORM … USING in anybody's SQL.
+        "spark.sql.restrictedMode.enabled": "true",
     }
     if master.startswith("local"):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

@@ -227,6 +227,8 @@ def first_line(error: BaseException) -> str:
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = next((line for line in lines if "No conversion rule" in line), *lines[:1] or [""])
+    # Keras shows the whole config of the layer it cannot make.
+    said = said.partition(" using config=")[0]
     return f"{type(error).__name__}: {said}"[:400]
 
 
