@@ -210,7 +210,7 @@ def test_registering_the_same_bytes_again_mends_a_broken_file(
         deposit(registry, "m", model)
         (path,) = files_at(registry)
         place_of(registry)[0].pipe_file(path, b"broken")
-        deposit(registry, "m", model, code="another version")
+        deposit(registry, "m", model, columns=("another",))
         assert registry.read_artifact("m@1", "model") == model.read_bytes()
 
 
@@ -286,8 +286,8 @@ def test_registries_that_share_a_url_do_not_sweep_each_other(
 
 def test_deleting_sweeps_files_older_than_a_day(url: str, tmp_path: Path) -> None:
     with connect(url, artifacts=f"file://{tmp_path}/artifacts") as registry:
-        for code in ("old", "young"):
-            deposit(registry, "m", random_file(tmp_path / f"{code}.h5"), code=code)
+        for age in ("old", "young"):
+            deposit(registry, "m", random_file(tmp_path / f"{age}.h5"), columns=(age,))
         registry.remove_alias("m", "production")
         yesterday = time.time() - DAY_S - 60
         old = registry.get("m@1").artifacts["model"].sha256
