@@ -19,6 +19,7 @@ from typing import Any
 
 from kerasql.registry import errors
 from kerasql.registry.errors import ConstructFailed
+from kerasql.registry.h5.slots import slot
 from kerasql.registry.settings import setting
 from kerasql.registry.signature import Signature
 
@@ -63,7 +64,7 @@ def construct(
     request = {"path": str(path.resolve()), "preprocess": preprocess, "engine": engine}
     (folder / "request.json").write_text(json.dumps(request))
     timeout_s = setting("KERASQL_CONSTRUCT_TIMEOUT_S")
-    with (folder / "stderr.txt").open("wb") as stderr:
+    with slot(progress), (folder / "stderr.txt").open("wb") as stderr:
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "kerasql.registry.h5.child", str(folder)],
             stdin=subprocess.DEVNULL,
