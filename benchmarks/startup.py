@@ -1,4 +1,4 @@
-"""``python -m benchmarks.startup``: how long ``import kerasql`` takes, beside Python's own start."""
+"""``python -m benchmarks.startup``: how long ``import kerasql`` takes, beside Python itself."""
 
 from __future__ import annotations
 
