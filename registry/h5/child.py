@@ -236,7 +236,9 @@ def _limit() -> None:
     memory = int(os.environ["KERASQL_CHILD_MEMORY_MB"]) * 2**20
     seconds = int(os.environ["KERASQL_CHILD_TIMEOUT_S"])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    # At the soft limit comes SIGXCPU, which the parent knows; at the hard one SIGKILL.
+    processor_s = seconds * (os.cpu_count() or 1)
+    resource.setrlimit(resource.RLIMIT_CPU, (processor_s, processor_s + 10))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(seconds)
     if sys.platform == "linux":
