@@ -19,7 +19,7 @@ from kerasql.registry.version import Artifact
 CHUNK_BYTES = 4 * 2**20
 
 
-def examine(path: Path) -> Artifact:
+def artifact_of(path: Path) -> Artifact:
     """The SHA-256 and size of a file, read chunk by chunk."""
     sha256, size_bytes = hashlib.sha256(), 0
     for data in chunks_of(path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +28,16 @@ from kerasql.registry.h5.inspect import inspect
 from kerasql.registry.labels import read_labels
 from kerasql.registry.names import IDENTIFIER
 from kerasql.registry.preprocess import Code, Preprocessor
-from kerasql.registry.signature import Output, Signature, TensorSpec, scores_of
+from kerasql.registry.signature import SQL_TYPES, Output, Signature, TensorSpec, scores_of
 from kerasql.registry.version import Examined
 
 GivenPreprocess = Preprocessor | Callable[..., Any] | str
 GivenLabels = Sequence[str] | str | Path
 FOLDERS = "kerasql-register-"
+LOCK = "in-use"
+YOUNG_S = 0.1
+"""A lock file this young may be about to be locked by the process that made it."""
+
 OUTPUT_KINDS = ("label", "top_k", "scores", "value")
 
 
@@ -68,10 +74,14 @@ def examined(
         raise UntrustedCode("the preprocessor")
     class_names = given_labels(labels)
     sweep_dead()
-    with tempfile.TemporaryDirectory(prefix=f"{FOLDERS}{os.getpid()}-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix=FOLDERS) as folder,
+        Path(folder, LOCK).open("w") as held,
+    ):
+        fcntl.flock(held, fcntl.LOCK_EX)
         progress("inspecting the file")
         copy = private_copy(path, Path(folder))
-        inspection = inspect(copy)
+        inspection = inspect(copy, path.name)
         audit(path.name, inspection.config, inspection.keras_version)
 
         def fit(signature: Signature) -> tuple[dict[str, Output], tuple[str, ...] | None]:
@@ -82,6 +92,7 @@ def examined(
 
         constructed = construct(
             copy,
+            name=path.name,
             folder=Path(folder),
             preprocess={name: one.to_json() for name, one in given.items()},
             engine=engine,
@@ -107,10 +118,12 @@ def examined(
 
 
 def sweep_dead() -> None:
-    """Remove the folders of registrations that were killed: their process is gone."""
+    """Remove the folders of registrations that were killed: nobody holds their lock."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
-        owner = folder.name.removeprefix(FOLDERS).partition("-")[0]
-        if owner.isdecimal() and not Path("/proc", owner).exists() and Path("/proc/self").exists():
+        with suppress(OSError), (folder / LOCK).open() as lock:
+            if os.fstat(lock.fileno()).st_mtime > time.time() - YOUNG_S:
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -119,8 +132,7 @@ def private_copy(path: Path, folder: Path) -> Path:
     if not path.is_file():
         # A folder, or nothing: the inspection says which in its own words.
         return path
-    copy = folder / "given" / path.name
-    copy.parent.mkdir()
+    copy = folder / "given"
     try:
         shutil.copyfile(path, copy)
     except OSError as error:
@@ -218,6 +230,11 @@ def _output(
         kind = "label" if labels else scores_of(spec).kind
     if kind not in OUTPUT_KINDS:
         raise InvalidInput(f"no output kind {kind!r}; there is {spelled(OUTPUT_KINDS)}")
+    if spec.dtype not in SQL_TYPES:
+        raise InvalidInput(
+            f"the output {spec.name!r} is {spec.dtype}, which SQL has no type for; "
+            "end the model with a cast to float32"
+        )
     if labels and kind in ("label", "top_k"):
         _check_labels(spec, labels)
     elif kind in ("label", "top_k"):
@@ -231,10 +248,19 @@ def _output(
             f"the output {spec.name!r} has shape {spec.shape}, which is no single number; "
             "use output='scores'"
         )
-    return Output(kind, labels, threshold, min(top_k, max(len(labels), 1)))
+    # What the kind does not use stays at its default: it makes no other version.
+    decides = kind == "label" and spec.size == 1
+    return Output(
+        kind,
+        labels,
+        threshold if decides else Output.threshold,
+        min(top_k, len(labels)) if kind == "top_k" else Output.k,
+    )
 
 
 def _check_labels(spec: TensorSpec, labels: tuple[str, ...]) -> None:
+    if spec.dtype in ("string", "bool"):
+        raise InvalidLabels(f"the output {spec.name!r} is {spec.dtype}; class names need scores")
     if len(spec.shape) != 1:
         raise InvalidLabels(
             f"the output {spec.name!r} has shape {spec.shape}; class names need one score each, "

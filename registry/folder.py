@@ -23,6 +23,9 @@ PART = ".part"
 PART_AGE_S = 86_400  # a younger one may still be written to
 # A stored file, or what a killed process left of one beside it.
 OURS = re.compile(r"/[0-9a-f]{2}/([0-9a-f]{64})(\.[A-Za-z0-9_]+\.part)?")
+# What stands between user: and @, whatever it is made of; no port, no IPv6 host, and not the ::
+# of a chained URL.
+PASSWORD = re.compile(r"(://[^/:\[]*:)(?!\d+(?:[/?#]|$)|:(?:/|[\w+.-]+:)).+@")
 
 
 class Folder:
@@ -123,7 +126,15 @@ class Folder:
 
 
 def folder_url(setting: str, registry_id: str) -> str:
-    """The URL of this registry's own folder: registries that share a URL never sweep each other."""
+    """The URL of this registry's own folder: registries that share a URL never sweep each other.
+
+    Raises InvalidInput for a URL with a password: the database and messages would show it.
+    """
+    if PASSWORD.search(setting):
+        masked = PASSWORD.sub(r"\1***@", setting)
+        raise InvalidInput(
+            f"the artifact URL {masked} holds a password; give it through the client's environment"
+        )
     with _reached(setting):
         files, root = fsspec.url_to_fs(setting)
     here = files.unstrip_protocol(root) if "file" in _protocols(files) else setting

@@ -12,11 +12,12 @@ from kerasql.registry.errors import InvalidInput
 
 
 class Setting(NamedTuple):
-    """An environment variable; the type of its default is the type of its value."""
+    """An environment variable; its value has the type of its default, a number a least value."""
 
     name: str
     default: str | int | bool
     help: str
+    least: int = 0
 
 
 SETTINGS = (
@@ -40,12 +41,14 @@ SETTINGS = (
         "KERASQL_MAX_PIXELS",
         89_478_485,
         "The most pixels of an image that is decoded; a larger one is a bad row.",
+        least=1,
     ),
-    Setting("KERASQL_BATCH_ROWS", 32, "Rows that an engine predicts at once."),
+    Setting("KERASQL_BATCH_ROWS", 1024, "The most rows that an engine predicts at once.", least=1),
     Setting(
         "KERASQL_CONSTRUCT_TIMEOUT_S",
         600,
         "Seconds after which the child process that loads a model at registration is stopped.",
+        least=1,
     ),
     Setting(
         "KERASQL_CONSTRUCT_MEMORY_MB",
@@ -72,15 +75,15 @@ def setting(name: str) -> Any:
 
     It has the type of the default. Raises InvalidInput when the environment holds nonsense.
     """
-    known = {setting.name: setting.default for setting in SETTINGS}
-    default = known[name]
+    known = {setting.name: setting for setting in SETTINGS}
+    default = known[name].default
     text = os.environ.get(name, "").strip()
     if not text:
         return default
     if isinstance(default, bool):
         return _switch(name, text)
     if isinstance(default, int):
-        return _count(name, text)
+        return _count(name, text, known[name].least)
     return text
 
 
@@ -90,7 +93,8 @@ def _switch(name: str, text: str) -> bool:
     return SWITCHES[text.lower()]
 
 
-def _count(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 16):
-        raise InvalidInput(f"{name} is {text!r}; set it to a whole number such as 100")
+def _count(name: str, text: str, least: int) -> int:
+    is_number = text.isascii() and text.isdecimal() and len(text) < 16
+    if not is_number or int(text) < least:
+        raise InvalidInput(f"{name} is {text!r}; set it to a whole number, {least} or more")
     return int(text)

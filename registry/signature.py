@@ -27,12 +27,14 @@ SQL_TYPES = {
 class TensorSpec:
     """One input or output of a network: its name, dtype and shape without the batch axis.
 
-    A ``None`` in the shape is an axis of any length.
+    A ``None`` in the shape is an axis of any length. ids is how many ids an Embedding knows that
+    the input goes to: its numbers are 0 … ids - 1.
     """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+    ids: int | None = None
 
     @property
     def size(self) -> int | None:
@@ -83,7 +85,7 @@ class Signature:
 
 
 def _specs(values: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(v["name"], v["dtype"], tuple(v["shape"])) for v in values)
+    return tuple(TensorSpec(v["name"], v["dtype"], tuple(v["shape"]), v.get("ids")) for v in values)
 
 
 def sql_type(spec: TensorSpec, output: Output) -> str:

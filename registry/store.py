@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NoReturn
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from kerasql.registry import queries
-from kerasql.registry.artifacts import checked, examine, read_chunk, write_chunks
+from kerasql.registry.artifacts import artifact_of, checked, read_chunk, write_chunks
 from kerasql.registry.database import (
     ARTIFACTS,
     NAMES,
@@ -214,7 +214,7 @@ class Registry:
         exists, with ``existed`` set.
         """
         name = model_name(name)
-        deposits = {role: examine(path) for role, path in files.items()}
+        deposits = {role: artifact_of(path) for role, path in files.items()}
         made_of: dict[str, Any] = {
             "preprocess": dict(preprocess),
             "columns": list(columns) if columns else None,

@@ -70,12 +70,24 @@ def words() -> keras.Model:
     )
 
 
+def bag() -> keras.Model:
+    """Three word ids of ten to two scores; OpenVINO can."""
+    return keras.Sequential(
+        [
+            keras.Input((3,), dtype="int32", name="ids"),
+            layers.Embedding(10, 4),
+            layers.Flatten(),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+
+
 def mask() -> keras.Model:
     """8 x 8 pictures to a map of the same size: an output of rank 3."""
     return keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 3, padding="same")])
 
 
-NETWORKS = (image, gray, tabular, vector, pair, words, mask)
+NETWORKS = (image, gray, tabular, vector, pair, words, bag, mask)
 
 
 def main(folder: Path) -> None:
@@ -86,7 +98,7 @@ def main(folder: Path) -> None:
         model.save(folder / f"{make.__name__}.h5")
         rng = np.random.default_rng(3)
         inputs = [
-            rng.integers(0, 20, (6, *(n or 5 for n in i.shape[1:]))).astype("int32")
+            rng.integers(0, 10, (6, *(n or 5 for n in i.shape[1:]))).astype("int32")
             if "int" in i.dtype
             else rng.random((6, *i.shape[1:]), dtype="float32")
             for i in model.inputs
@@ -100,6 +112,15 @@ def main(folder: Path) -> None:
         )
     keras.utils.set_random_seed(7)
     image().save(folder / "image.keras")
+    compiled = vector()
+    compiled.compile(keras.optimizers.Adam(1e-3), "mse", metrics=["accuracy"])
+    compiled.save(folder / "compiled.keras")
+    compiled.save(folder / "compiled.h5")
+    keras.Sequential([keras.Input((4,)), compiled, layers.Dense(2)]).save(
+        folder / "compiled_inside.keras"
+    )
+    row = keras.Input((3,), name="row")
+    keras.Model(row, keras.ops.cast(row, "uint64")).save(folder / "unsigned.keras")
     with_text = keras.Sequential(
         [
             keras.Input((), dtype="string", name="text"),

@@ -22,6 +22,7 @@ from kerasql.registry.artifacts import CHUNK_BYTES
 from kerasql.registry.check import check
 from kerasql.registry.database import upgrade, writing
 from kerasql.registry.errors import BrokenArtifact, InvalidInput, RegistryUnavailable
+from kerasql.registry.folder import folder_url
 from kerasql.registry.store import Registry, connect
 from kerasql.registry.tables import ChunkRow
 
@@ -319,6 +320,38 @@ def test_a_place_that_cannot_be_reached_is_one_sentence(url: str, s3: str, tmp_p
 def test_an_unknown_protocol_is_one_sentence(url: str) -> None:
     with pytest.raises(InvalidInput, match="nonsense://x"):
         connect(url, artifacts="nonsense://x")
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("ftp://ada:s3cret@127.0.0.1/models", "ftp://ada:***@127.0.0.1/models"),
+        ("ftp://ada@b.org:s3c:r/e@t@127.0.0.1:21/m", "ftp://ada@b.org:***@127.0.0.1:21/m"),
+        ("ftp://:s3cret@127.0.0.1", "ftp://:***@127.0.0.1"),
+        ("sftp://ada:22@127.0.0.1/models", "sftp://ada:***@127.0.0.1/models"),
+        ("simplecache::ftp://ada:s3cret@127.0.0.1/m", "simplecache::ftp://ada:***@127.0.0.1/m"),
+    ],
+)
+def test_a_url_with_a_password_is_refused_and_not_shown(url: str, place: str, shown: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        connect(url, artifacts=place)
+    assert str(refused.value) == (
+        f"the artifact URL {shown} holds a password; give it through the client's environment"
+    )
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "memory://host:21/a@b",
+        "memory://bucket/a:b@c",
+        "memory://ada@host/models",
+        "memory://[2001:db8::1]/a@b",
+        "simplecache::memory://ada@host/models",
+    ],
+)
+def test_a_url_without_a_password_is_taken(place: str) -> None:
+    assert folder_url(place, "id") == f"{place}/id"
 
 
 MEASURE = """

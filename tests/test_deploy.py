@@ -77,6 +77,8 @@ def models(tmp_path_factory: pytest.TempPathFactory, networks: Path) -> Registry
         "both": ("pair.h5", {"labels": {"species": ["cat", "dog"]}}),
         "mood": ("words.h5", {"labels": ["bad", "good"]}),
         "spam": ("text.keras", {"output": "value"}),
+        "bag": ("bag.h5", {}),
+        "bag_slow": ("bag.h5", {"engine": "keras"}),
     }
     with ThreadPoolExecutor(2) as pool:
         registering = [
@@ -192,6 +194,25 @@ def test_rows_of_different_lengths_are_answered_each_as_keras_does(
     assert "TensorList" in models.get("mood").engine_report["refused"]
     np.testing.assert_allclose(scores, arrays["y0"][:, 0], rtol=1e-4, atol=1e-4)
     assert answer(deployed, "SELECT mood(ids) FROM texts WHERE id = 99") in (["bad"], ["good"])
+
+
+@pytest.mark.parametrize("name", ["bag", "bag_slow"])
+def test_an_id_nobody_knows_costs_its_row_on_both_engines(
+    deployed: SparkSession, networks: Path, name: str
+) -> None:
+    """Keras refuses such a batch; OpenVINO answers with numbers from nowhere."""
+    arrays = keras_answers(networks, "bag")
+    rows = [(index, row.tolist()) for index, row in enumerate(arrays["x0"])]
+    rows += [(98, [1, 2, 10]), (99, [1, -1, 2])]
+    deployed.createDataFrame(rows, "id INT, ids ARRAY<INT>").createOrReplaceTempView("bags")
+    tried = answer(deployed, f"SELECT try_{name}(ids) FROM bags ORDER BY id")
+    assert [one["error"] for one in tried[-2:]] == [
+        "the id 10 is not one of 0 … 9",
+        "the id -1 is not one of 0 … 9",
+    ]
+    assert [one["value"] for one in tried[-2:]] == [None, None]
+    got = [one["value"] for one in tried[:-2]]
+    np.testing.assert_allclose(got, arrays["y0"], rtol=1e-4, atol=1e-4)
 
 
 def test_a_model_with_its_own_vectorization_takes_strings(

@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -79,7 +80,7 @@ def test_real_files_that_are_no_models_are_named(data: Path) -> None:
 
 
 def test_weights_alone_are_no_model(networks: Path) -> None:
-    with pytest.raises(InvalidFile, match=r"weights only|without a Keras model"):
+    with pytest.raises(InvalidFile, match="it holds weights only"):
         inspect(networks / "only.weights.h5")
 
 
@@ -135,6 +136,69 @@ def test_hdf5_that_leaves_the_file_or_lies_about_its_size_is_refused(
         inspect(file)
 
 
+def test_a_file_that_is_hdf5_and_an_archive_at_once_is_refused(
+    networks: Path, tmp_path: Path
+) -> None:
+    """HDF5 may begin after 512 bytes: read as one thing and loaded as another, it hides a model."""
+    both = tmp_path / "both.h5"
+    hidden = (networks / "image.keras").read_bytes()
+    shown = tmp_path / "shown.h5"
+    with (
+        h5py.File(networks / "vector.h5") as source,
+        h5py.File(shown, "w", userblock_size=512) as target,
+    ):
+        for name in source:
+            source.copy(name, target)
+        target.attrs.update(source.attrs)
+    content = bytearray(shown.read_bytes())
+    content[:2] = b"PK"
+    both.write_bytes(bytes(content) + hidden)
+    inspection = inspect(both)
+    assert (inspection.format, inspection.class_name) == ("keras", "Sequential")
+    assert inspection.config["config"]["name"] != "vector"
+    content[:2] = b"XX"
+    both.write_bytes(bytes(content))
+    with pytest.raises(RefusedFile, match="does not begin with the file's first byte"):
+        inspect(both)
+
+
+@pytest.mark.parametrize("key", ["keras_version", "model_config", "training_config"])
+@pytest.mark.parametrize("value", [3, [1, 2]])
+def test_attributes_that_are_no_text_are_named(
+    networks: Path, tmp_path: Path, key: str, value: Any
+) -> None:
+    file = Path(shutil.copy(networks / "image.h5", tmp_path / "odd.h5"))
+    with h5py.File(file, "a") as opened:
+        opened.attrs[key] = value
+    with pytest.raises(InvalidFile, match=f"its attribute '{key}' is no text"):
+        inspect(file)
+
+
+@pytest.mark.parametrize("file", ["compiled.keras", "compiled.h5", "compiled_inside.keras"])
+def test_a_trained_model_is_accepted(networks: Path, tmp_path: Path, file: str) -> None:
+    inspection = inspect(networks / file)
+    audit(file, inspection.config, inspection.keras_version)
+    built = construct(
+        networks / file,
+        name=file,
+        folder=tmp_path,
+        preprocess=None,
+        engine=None,
+        progress=silent,
+    )
+    assert built.engine == "openvino"
+    if file != "compiled_inside.keras":
+        assert inspection.training is not None
+
+
+def test_a_loss_is_no_layer() -> None:
+    with pytest.raises(RefusedFile, match="'Adam' is not one of Keras' own layers"):
+        audit("m.keras", layer(class_name="Adam"), "3.15.1")
+    hidden = layer(compile_config={"loss": {"class_name": "Lambda", "config": {}}})
+    with pytest.raises(RefusedFile, match=r"compile_config\.loss\.class_name = 'Lambda'"):
+        audit("m.keras", hidden, "3.15.1")
+
+
 def layer(**changes: Any) -> dict[str, Any]:
     dense = {"class_name": "Dense", "config": {"units": 2, "activation": "relu"}}
     return {"class_name": "Sequential", "config": {"layers": [dense | changes]}}
@@ -187,9 +251,12 @@ def test_a_config_nested_without_end_is_refused() -> None:
 
 def test_hard_sigmoid_of_keras_2_is_refused_because_it_would_predict_other_numbers() -> None:
     old = layer(class_name="LSTM", config={"recurrent_activation": "hard_sigmoid"})
-    audit("m.h5", old, "3.15.1")
-    with pytest.raises(RefusedFile, match=r"recurrent_activation = 'hard_sigmoid' was saved by"):
-        audit("m.h5", old, "2.2.4")
+    function = {"class_name": "function", "config": "hard_sigmoid"}
+    as_object = layer(class_name="LSTM", config={"recurrent_activation": function})
+    for config in (old, as_object):
+        audit("m.h5", config, "3.15.1")
+        with pytest.raises(RefusedFile, match=r"'hard_sigmoid' was saved by Keras 2\.2\.4"):
+            audit("m.h5", config, "2.2.4")
 
 
 def test_a_lambda_is_refused_before_anything_of_the_file_runs(networks: Path) -> None:
@@ -206,12 +273,24 @@ from keras.src.activations import ALL_OBJECTS_DICT
 def names(space, base):
     found = [n for n in dir(space) if inspect.isclass(getattr(space, n))]
     return sorted(n for n in found if issubclass(getattr(space, n), base))
+def operations():
+    import importlib
+    from keras.src.ops.operation import Operation
+    found = set()
+    for name in ("numpy", "nn", "math", "image", "linalg", "core"):
+        module = importlib.import_module(f"keras.src.ops.{name}")
+        for one, value in vars(module).items():
+            if inspect.isclass(value) and issubclass(value, Operation) and value is not Operation:
+                if value.__module__ == module.__name__:
+                    found.add(one)
+    return sorted(found)
 print(json.dumps({
     "LAYERS": names(keras.layers, keras.layers.Layer),
     "INITIALIZERS": names(keras.initializers, keras.initializers.Initializer),
     "REGULARIZERS": names(keras.regularizers, keras.regularizers.Regularizer),
     "CONSTRAINTS": names(keras.constraints, keras.constraints.Constraint),
     "ACTIVATIONS": sorted(ALL_OBJECTS_DICT),
+    "OPERATIONS": operations(),
 }))
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -226,6 +305,9 @@ print(json.dumps({
         "FlaxLayer",
         "Layer",
         "Wrapper",
+        # These take functions.
+        *("AssociativeScan", "Cond", "ForiLoop", "JVP", "Map", "Scan", "Switch"),
+        *("VectorizedMap", "WhileLoop"),
     }
     extra = {
         "LAYERS": {"Sequential", "Functional", "Model"},
@@ -238,7 +320,12 @@ print(json.dumps({
 def test_the_caller_learns_signature_layers_and_engine(networks: Path, tmp_path: Path) -> None:
     steps: list[str] = []
     built = construct(
-        networks / "pair.h5", folder=tmp_path, preprocess=None, engine=None, progress=steps.append
+        networks / "pair.h5",
+        name="pair.h5",
+        folder=tmp_path,
+        preprocess=None,
+        engine=None,
+        progress=steps.append,
     )
     assert [(i.name, i.shape) for i in built.signature.inputs] == [("left", (3,)), ("ahead", (2,))]
     assert [o.name for o in built.signature.outputs] == ["species", "age"]
@@ -251,7 +338,12 @@ def test_the_caller_learns_signature_layers_and_engine(networks: Path, tmp_path:
 
 def test_the_golden_sample_is_what_keras_answered(networks: Path, tmp_path: Path) -> None:
     built = construct(
-        networks / "vector.h5", folder=tmp_path, preprocess=None, engine=None, progress=silent
+        networks / "vector.h5",
+        name="vector.h5",
+        folder=tmp_path,
+        preprocess=None,
+        engine=None,
+        progress=silent,
     )
     code = f"""
 import keras, numpy as np
@@ -269,6 +361,7 @@ def test_an_engine_that_cannot_is_refused_with_its_reason(networks: Path, tmp_pa
     ):
         construct(
             networks / "words.h5",
+            name="words.h5",
             folder=tmp_path,
             preprocess=None,
             engine="openvino",
@@ -284,7 +377,9 @@ def test_a_file_keras_cannot_load_is_one_sentence(networks: Path, tmp_path: Path
         del group[name]
         group.create_group(name).attrs["weight_names"] = np.array([], "S8")
     with pytest.raises(ConstructFailed, match="torn.h5 could not be loaded: ") as failed:
-        construct(file, folder=tmp_path, preprocess=None, engine=None, progress=silent)
+        construct(
+            file, name=file.name, folder=tmp_path, preprocess=None, engine=None, progress=silent
+        )
     assert "\n" not in str(failed.value)
 
 
@@ -294,7 +389,12 @@ def test_a_child_that_takes_too_long_is_stopped(
     monkeypatch.setenv("KERASQL_CONSTRUCT_TIMEOUT_S", "1")
     with pytest.raises(ConstructFailed, match="KERASQL_CONSTRUCT_TIMEOUT_S"):
         construct(
-            networks / "image.h5", folder=tmp_path, preprocess=None, engine=None, progress=silent
+            networks / "image.h5",
+            name="image.h5",
+            folder=tmp_path,
+            preprocess=None,
+            engine=None,
+            progress=silent,
         )
 
 
@@ -302,9 +402,14 @@ def test_a_child_that_needs_too_much_memory_is_one_sentence(
     networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERASQL_CONSTRUCT_MEMORY_MB", "600")
-    with pytest.raises(ConstructFailed) as failed:
+    with pytest.raises(ConstructFailed, match="KERASQL_CONSTRUCT_MEMORY_MB") as failed:
         construct(
-            networks / "image.h5", folder=tmp_path, preprocess=None, engine=None, progress=silent
+            networks / "image.h5",
+            name="image.h5",
+            folder=tmp_path,
+            preprocess=None,
+            engine=None,
+            progress=silent,
         )
     assert "\n" not in str(failed.value)
 
@@ -312,19 +417,56 @@ def test_a_child_that_needs_too_much_memory_is_one_sentence(
 def test_the_child_has_no_secrets_in_its_environment(
     networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kerasql.registry.h5.construct import _environment
-
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     monkeypatch.setenv("KERASQL_DATABASE", "postgresql://me:hush@db/models")
-    assert "hush" not in str(_environment(tmp_path, 1000, 10))
+    seen: list[bytes] = []
+
+    def look(step: str) -> None:
+        seen.extend(Path(f"/proc/{pid}/environ").read_bytes() for pid in children(tmp_path))
+
+    construct(
+        networks / "vector.h5",
+        name="vector.h5",
+        folder=tmp_path,
+        preprocess=None,
+        engine="keras",
+        progress=look,
+    )
+    assert seen
+    assert all(b"KERASQL_CHILD_PARENT" in environment for environment in seen)
+    assert not any(b"hush" in environment for environment in seen)
+
+
+def test_the_child_cannot_reach_the_network() -> None:
+    """Not even a server on this machine's loopback, which answers without the jail."""
+    code = """
+import socket, sys
+from kerasql.registry.h5.jail import leave_network
+if sys.argv[2] == "jailed":
+    assert leave_network()
+socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=2)
+"""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        free, jailed = (
+            subprocess.run(
+                [sys.executable, "-c", code, port, how], capture_output=True, text=True, check=False
+            )
+            for how in ("free", "jailed")
+        )
+    assert free.returncode == 0, free.stderr
+    assert jailed.returncode == 1
+    assert "OSError" in jailed.stderr
+    assert "unreachable" in jailed.stderr
 
 
 def test_a_child_dies_with_its_parent(networks: Path, tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 from kerasql.registry.h5.construct import construct
-construct(Path({str(networks / "image.h5")!r}), folder=Path({str(tmp_path)!r}), preprocess=None,
-          engine=None, progress=lambda step: print(step, flush=True))
+construct(Path({str(networks / "image.h5")!r}), name="image.h5",
+          folder=Path({str(tmp_path)!r}), preprocess=None, engine=None,
+          progress=lambda step: print(step, flush=True))
 """
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -348,6 +490,6 @@ def children(folder: Path) -> list[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if b"h5.child" in command and os.fsencode(folder) in command:
+            if b"h5.jail" in command and os.fsencode(folder) in command:
                 found.append(int(entry.name))
     return found

@@ -51,8 +51,9 @@ def test_an_openvino_network_predicts_without_tensorflow(networks, tmp_path) -> 
 from pathlib import Path
 from kerasql.registry.h5.construct import construct
 from kerasql.registry.engine import ENGINES
-built = construct(Path({str(networks / "vector.h5")!r}), folder=Path({str(tmp_path)!r}),
-                  preprocess=None, engine="openvino", progress=lambda step: None)
+built = construct(Path({str(networks / "vector.h5")!r}), name="vector.h5",
+                  folder=Path({str(tmp_path)!r}), preprocess=None, engine="openvino",
+                  progress=lambda step: None)
 import numpy as np
 predict = ENGINES["openvino"].load(built.files, threads=1)
 assert predict([np.ones((2, 4), "float32")])[0].shape == (2, 3)

@@ -93,6 +93,7 @@ def test_a_result_says_when_it_was_cut(session: SparkSession) -> None:
         ("SELECT m(nothing => 1)", "m: no argument 'nothing'; there is 'row'"),
         ("SELECT reflect('java.lang.Math', 'abs', 1)", "reflect"),
         ("SELECT * FROM (SELECT TRANSFORM(1) USING 'cat' AS (x))", "(?i)restricted|TRANSFORM"),
+        ("SELECT * FROM text.`/etc/hostname`", "hostname` cannot be found"),
         ("SELECT * FROM nowhere", "`nowhere` cannot be found"),
         ("SELECT m('text')", "m: the argument 'row' is STRING; give a number"),
         ("SELECT m(named_struct('a', 1))", "m: the argument 'row' is STRUCT<.*>; give a number"),

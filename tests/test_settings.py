@@ -62,6 +62,9 @@ def test_a_setting_has_the_type_of_its_default(
         ("KERASQL_BATCH_ROWS", "-1"),
         ("KERASQL_ROW_LIMIT", "1e3"),
         ("KERASQL_READ_PATHS", "perhaps"),
+        ("KERASQL_BATCH_ROWS", "0"),
+        ("KERASQL_MAX_PIXELS", "0"),
+        ("KERASQL_CONSTRUCT_TIMEOUT_S", "0"),
     ],
 )
 def test_nonsense_in_a_setting_is_one_sentence_that_names_it(

@@ -9,12 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from kerasql.registry.errors import InvalidInput
 from kerasql.registry.h5.slots import slot
 
 
 @pytest.fixture(autouse=True)
 def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "0").write_text("precious")
+    (tmp_path / f"kerasql-slots-{os.getuid()}").symlink_to(victim)
+    with pytest.raises(InvalidInput, match="is not a folder of yours"), slot(print):
+        pass
+    assert (victim / "0").read_text() == "precious"
 
 
 def test_as_many_as_there_are_cores_run_and_the_next_waits() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kerasql.registry.errors import BadRow
+from kerasql.registry.errors import BadRow, InvalidArguments
 from kerasql.registry.preprocess import Image, Preprocessor, Tensor
 from kerasql.registry.signature import SQL_TYPES, Output, TensorSpec
 from kerasql.udf.plan import Plan
@@ -37,6 +37,10 @@ def tensors(plan: Plan, columns: Sequence[pa.Array]) -> tuple[list[list[Any]], R
     A bad row is None in every input from the first that refused it.
     """
     reasons: Reasons = [None] * len(columns[0])
+    if len(columns) not in (len(plan.signature.inputs), len(plan.columns)):
+        # Over Spark Connect nobody has counted them yet.
+        names = ", ".join(plan.arguments)
+        raise InvalidArguments(plan.ref, f"it takes ({names}); {len(columns)} were given")
     if plan.columns and len(columns) > 1:
         return [_tabular(plan, columns, reasons)], reasons
     prepared = []
@@ -46,6 +50,7 @@ def tensors(plan: Plan, columns: Sequence[pa.Array]) -> tuple[list[list[Any]], R
         # The name of an only input is Keras' own, and no analyst chose it.
         name = spec.name if len(columns) > 1 else "the input"
         prepared.append(_rows(array, preprocessor, spec, reasons, name=name, paths=plan.read_paths))
+        _check_ids(prepared[-1], spec, reasons)
     return prepared, reasons
 
 
@@ -61,7 +66,8 @@ def _rows(
     if isinstance(preprocessor, Tensor) and (block := _block(array)) is not None:
         return _prepared_block(block, preprocessor, spec, reasons)
     rows: list[Any] = [None] * len(array)
-    opened = paths and isinstance(preprocessor, Image) and pa.types.is_string(array.type)
+    text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+    opened = paths and isinstance(preprocessor, Image) and text
     for index, value in enumerate(_values(array)):
         if reasons[index]:
             continue
@@ -72,6 +78,16 @@ def _rows(
         except BadRow as reason:
             reasons[index] = str(reason)
     return rows
+
+
+def _check_ids(rows: Sequence[Any], spec: TensorSpec, reasons: Reasons) -> None:
+    """Refuse ids an Embedding does not know: Keras does, OpenVINO would make something up."""
+    if spec.ids is None:
+        return
+    for index, row in enumerate(rows):
+        if reasons[index] is None and ((row < 0) | (row >= spec.ids)).any():
+            wrong = row[(row < 0) | (row >= spec.ids)].flat[0]
+            reasons[index] = f"the id {wrong} is not one of 0 … {spec.ids - 1}"
 
 
 def _values(array: pa.Array) -> Iterator[Any]:
@@ -107,16 +123,31 @@ def _tabular(plan: Plan, columns: Sequence[pa.Array], reasons: Reasons) -> list[
     if len(numbers) < len(columns):
         # A column of nothing but NULLs: every row has its reason already.
         return [None] * len(reasons)
+    if "int" in spec.dtype:
+        numbers = [
+            _whole(block, reasons, name) for block, name in zip(numbers, plan.columns, strict=True)
+        ]
     block = np.hstack(numbers)
     if not isinstance(preprocessor, Tensor):
         return _prepared_rows(block, preprocessor, spec, reasons)
     return _prepared_block(block, preprocessor, spec, reasons)
 
 
+def _whole(block: np.ndarray, reasons: Reasons, name: str) -> np.ndarray:
+    """Fractional columns as int64 before they meet others: as float64, 2**53 + 1 is 2**53."""
+    if block.dtype.kind != "f":
+        return block
+    wrong = (block != np.trunc(block)) | (np.abs(block) >= 2.0**63)
+    for index in np.flatnonzero(wrong):
+        reasons[index] = reasons[index] or f"{name} is {block[index, 0]}, not a whole number"
+    return np.where(wrong, 0, block).astype(np.int64)
+
+
 def _filled(array: pa.Array) -> pa.Array:
     """A numeric column with zeros for its NULLs, whose rows have a reason."""
     if pa.types.is_decimal(array.type):
-        array = array.cast(pa.float64())
+        is_whole = array.type.scale == 0 and array.type.precision <= 18
+        array = array.cast(pa.int64() if is_whole else pa.float64())
     if not array.null_count or pa.types.is_null(array.type):
         return array
     return array.fill_null(False if pa.types.is_boolean(array.type) else 0)
@@ -219,6 +250,7 @@ def _labels(scores: np.ndarray, spec: TensorSpec, output: Output) -> pa.Array:
 
 
 def _top(scores: np.ndarray, spec: TensorSpec, output: Output) -> pa.Array:
+    scores = scores.astype(np.float64)
     if scores.shape[1] == 1:
         scores = np.hstack([1 - scores, scores])
     best = np.argsort(-scores, axis=1, kind="stable")[:, : output.k]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from pyspark.sql import SparkSession
 
 from kerasql.registry.engine import engine_named
@@ -10,19 +13,14 @@ from kerasql.registry.settings import setting
 from kerasql.registry.version import Version
 from kerasql.udf.plan import Plan
 
-BATCH_BYTES = 16 * 2**20
-MOST_BATCH_ROWS = 4096
+BATCH_BYTES = 256 * 2**20
+FREE_AXIS_ROWS = 32
 
 
 def plan_of(spark: SparkSession, version: Version, variant: str, *, scalar: bool) -> Plan:
     """Everything an executor needs to answer with this version."""
     inputs, outputs = version.signature.inputs, version.signature.outputs
     roles = (*engine_named(version.engine).roles, "golden")
-    sizes = [spec.size for spec in inputs]
-    batch_rows = setting("KERASQL_BATCH_ROWS")
-    if all(sizes):
-        row_bytes = 4 * sum(size for size in sizes if size)
-        batch_rows = max(batch_rows, min(BATCH_BYTES // row_bytes, MOST_BATCH_ROWS))
     return Plan(
         ref=version.ref,
         variant=variant,
@@ -33,7 +31,31 @@ def plan_of(spark: SparkSession, version: Version, variant: str, *, scalar: bool
         engine=version.engine,
         artifacts={role: version.artifacts[role].sha256 for role in roles},
         threads=int(spark.conf.get("spark.task.cpus", "1") or 1),
-        batch_rows=batch_rows,
+        batch_rows=rows_at_once(version),
         max_pixels=setting("KERASQL_MAX_PIXELS"),
         read_paths=setting("KERASQL_READ_PATHS"),
     )
+
+
+def rows_at_once(version: Version) -> int:
+    """As many rows as keep a prediction's tensors within BATCH_BYTES.
+
+    Counted are inputs, outputs and twice the largest output of a layer, in float32. Where an axis
+    has any length nobody can count, and FREE_AXIS_ROWS is taken.
+    """
+    most: int = setting("KERASQL_BATCH_ROWS")
+    ends = [spec.size for spec in (*version.signature.inputs, *version.signature.outputs)]
+    if None in ends:
+        return min(most, FREE_AXIS_ROWS)
+    largest = max((elements(layer.get("output")) for layer in version.layers), default=0)
+    row_bytes = 4 * (sum(size for size in ends if size) + 2 * largest)
+    return max(1, min(most, BATCH_BYTES // max(row_bytes, 1)))
+
+
+def elements(shape: Any) -> int:
+    """The elements of one row of a layer's output, or of the largest of its outputs."""
+    if not shape:
+        return 0
+    if isinstance(shape[0], list):
+        return max(elements(one) for one in shape)
+    return math.prod(length for length in shape[1:] if length)

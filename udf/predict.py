@@ -52,8 +52,32 @@ def scored(plan: Plan, files: Files, columns: Sequence[pa.Array]) -> pa.Array:
                 prepared, plan.preprocess, plan.signature.inputs, strict=True
             )
         ]
-        groups.append((np.array(positions), network(plan, files)(inputs)))
+        groups += predicted(network(plan, files), inputs, positions, reasons)
     return batch.column(plan, groups, reasons)
+
+
+def predicted(
+    loaded: Predict, inputs: list[np.ndarray], positions: list[int], reasons: batch.Reasons
+) -> list[tuple[np.ndarray, list[np.ndarray]]]:
+    """(positions, outputs) of the rows; where an engine refuses them, of each row by itself.
+
+    The engine has answered its golden sample: what it refuses now is this row's fault.
+    """
+    try:
+        return [(np.array(positions), loaded(inputs))]
+    except MemoryError:
+        raise
+    except Exception as error:
+        if len(positions) == 1:
+            said = (str(error).strip().splitlines() or [""])[0]
+            reasons[positions[0]] = f"the network refuses it ({type(error).__name__}: {said[:200]})"
+            return []
+    singly = [[value[n : n + 1] for value in inputs] for n in range(len(positions))]
+    return [
+        answer
+        for position, row in zip(positions, singly, strict=True)
+        for answer in predicted(loaded, row, [position], reasons)
+    ]
 
 
 def same_shapes(prepared: Sequence[Sequence[np.ndarray]], good: Sequence[int]) -> list[list[int]]:

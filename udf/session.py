@@ -36,6 +36,8 @@ def local_session(
         "spark.log.structuredLogging.enabled": "false",
         # No reflect(), java_method() or TRANSFORM … USING in anybody's SQL.
         "spark.sql.restrictedMode.enabled": "true",
+        # No SELECT * FROM text.`/etc/passwd`.
+        "spark.sql.runSQLOnFiles": "false",
     }
     if master.startswith("local"):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

@@ -47,7 +47,7 @@ def _hard_sigmoid(where: str, node: Any) -> str | None:
     items = node.items() if isinstance(node, dict) else enumerate(node)
     for key, value in items:
         place = f"{where}[{key}]" if isinstance(node, list) else f"{where}.{key}"
-        if value == "hard_sigmoid" and key in ACTIVATION_KEYS:
+        if value == "hard_sigmoid" and key != "name":
             return place
         if isinstance(value, dict | list) and (found := _hard_sigmoid(place, value)):
             return found
@@ -72,13 +72,22 @@ def _findings(where: str, node: Any, depth: int) -> Iterator[tuple[str, str]]:
             yield from _findings(place, value, depth + 1)
 
 
+def _is_training(where: str) -> bool:
+    """Whether this is how a model inside the model was compiled."""
+    return ".compile_config" in where
+
+
 def _class_findings(where: str, node: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "class_name" not in node:
         return
     name, module = node["class_name"], node.get("module")
+    trained = _is_training(where)
     if name == "function":
-        if node.get("config") not in allowed.ACTIVATIONS:
+        functions = allowed.ACTIVATIONS | (allowed.TRAINING_FUNCTIONS if trained else frozenset())
+        if node.get("config") not in functions:
             yield f"{where}.config", f"{node.get('config')!r} is not one of Keras' own functions"
+    elif trained and isinstance(name, str) and name in allowed.TRAINING:
+        pass
     elif not isinstance(name, str) or name not in CLASSES:
         yield (
             f"{where}.class_name",

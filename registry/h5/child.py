@@ -1,18 +1,16 @@
-"""The child process that loads a stranger's model: ``python -m kerasql.registry.h5.child FOLDER``.
+"""What happens in the child process that loads a stranger's model; ``jail.py`` starts it.
 
 It reads request.json in the folder, writes artifacts beside it, and says one JSON line per step.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import resource
-import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,12 @@ from kerasql.registry.signature import Signature, TensorSpec
 PROBES = 4
 """How many rows Keras and an engine are compared on."""
 
+EMBEDDINGS = ("Embedding", "ReversibleEmbedding")
+
+TOO_LARGE = "it needs more memory than KERASQL_CONSTRUCT_MEMORY_MB allows"
+NO_MEMORY = ("failed to map segment", "annot allocate memory", "bad_alloc", "ResourceExhausted")
+"""How the loader, libc, C++ and TensorFlow word it."""
+
 FREE_AXIS = 12
 """How long a probe is along an axis of any length."""
 
@@ -33,7 +37,6 @@ FREE_AXIS = 12
 def main() -> None:
     """Answer the request of the folder named on the command line."""
     folder = Path(sys.argv[1])
-    _limit()
     # What TensorFlow prints must not mix with our lines.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -46,10 +49,9 @@ def main() -> None:
         say(done=answer(folder, request, say))
     except InvalidInput as error:
         say(invalid=type(error).__name__, args=error.args)
-    except MemoryError:
-        say(failed="it needs more memory than KERASQL_CONSTRUCT_MEMORY_MB allows")
     except Exception as error:
-        say(failed=first_line(error))
+        short = isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY)
+        say(failed=TOO_LARGE if short else first_line(error))
 
 
 def answer(folder: Path, request: Mapping[str, Any], say: Any) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def signature_of(model: Any) -> Signature:
     if len(set(names)) != len(names):
         names = [f"output_{number}" for number in range(1, len(outputs) + 1)]
     return Signature(
-        tuple(spec_of(i.name, i) for i in model.inputs),
+        tuple(replace(spec_of(i.name, i), ids=ids_of(model, i)) for i in model.inputs),
         tuple(spec_of(name, o) for name, o in zip(names, outputs, strict=True)),
     )
 
@@ -115,6 +117,17 @@ def spec_of(name: str, tensor: Any) -> TensorSpec:
             "save the model with inputs of any batch size (batch_size=None)"
         )
     return TensorSpec(name, str(tensor.dtype), tuple(shape))
+
+
+def ids_of(model: Any, tensor: Any) -> int | None:
+    """How many ids the Embedding that an input goes to knows; None where it goes elsewhere."""
+    sizes = [
+        node.operation.input_dim
+        for layer in model.layers
+        for node in layer._inbound_nodes
+        if type(layer).__name__ in EMBEDDINGS and node.input_tensors[0] is tensor
+    ]
+    return min(sizes, default=None)
 
 
 def preprocessors(signature: Signature, given: Mapping[str, Any] | None) -> dict[str, Preprocessor]:
@@ -142,9 +155,9 @@ def probe(spec: TensorSpec, preprocessor: Preprocessor, limit: int, seed: int) -
     """Rows as the network will see them: shape (PROBES, …), made through the preprocessor."""
     rng = np.random.default_rng(seed)
     shape = tuple(length or FREE_AXIS for length in spec.shape)
-    free = TensorSpec(spec.name, spec.dtype, shape)
-    if isinstance(preprocessor, Tensor) and "int" in spec.dtype:
-        return rng.integers(0, limit, (PROBES, *shape)).astype(spec.dtype)
+    free = replace(spec, shape=shape)
+    if isinstance(preprocessor, Tensor) and (spec.ids or "int" in spec.dtype):
+        return rng.integers(0, spec.ids or limit, (PROBES, *shape)).astype(spec.dtype)
     try:
         rows = [preprocessor.prepare(preprocessor.example(free, rng), free) for _ in range(PROBES)]
     except BadRow:
@@ -159,9 +172,7 @@ def probe(spec: TensorSpec, preprocessor: Preprocessor, limit: int, seed: int) -
 def smallest_vocabulary(model: Any) -> int:
     """How many ids every Embedding of the model knows; 2 where there is none."""
     sizes = [
-        layer.input_dim
-        for layer in model._flatten_layers()
-        if type(layer).__name__ in ("Embedding", "ReversibleEmbedding")
+        layer.input_dim for layer in model._flatten_layers() if type(layer).__name__ in EMBEDDINGS
     ]
     return min(sizes, default=2)
 
@@ -230,23 +241,3 @@ def first_line(error: BaseException) -> str:
     # Keras shows the whole config of the layer it cannot make.
     said = said.partition(" using config=")[0]
     return f"{type(error).__name__}: {said}"[:400]
-
-
-def _limit() -> None:
-    memory = int(os.environ["KERASQL_CHILD_MEMORY_MB"]) * 2**20
-    seconds = int(os.environ["KERASQL_CHILD_TIMEOUT_S"])
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    # At the soft limit comes SIGXCPU, which the parent knows; at the hard one SIGKILL.
-    processor_s = seconds * (os.cpu_count() or 1)
-    resource.setrlimit(resource.RLIMIT_CPU, (processor_s, processor_s + 10))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.alarm(seconds)
-    if sys.platform == "linux":
-        # PR_SET_PDEATHSIG: a registration that is killed leaves nobody behind.
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        if os.getppid() != int(os.environ["KERASQL_CHILD_PARENT"]):
-            sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -49,6 +49,7 @@ class Constructed:
 def construct(
     path: Path,
     *,
+    name: str,
     folder: Path,
     preprocess: Mapping[str, Any] | None,
     engine: str | None,
@@ -57,6 +58,7 @@ def construct(
 ) -> Constructed:
     """Load the file in a child process and bring back what it found, its files in ``folder``.
 
+    name is what errors call the file.
     preprocess is JSON by input name, or under ``""`` for a model with one input; engine None
     means OpenVINO where it agrees with Keras, else Keras. The child's first answer is the
     signature: accept raises for one that does not fit, before anything is compiled.
@@ -66,7 +68,7 @@ def construct(
     timeout_s = setting("KERASQL_CONSTRUCT_TIMEOUT_S")
     with slot(progress), (folder / "stderr.txt").open("wb") as stderr:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "kerasql.registry.h5.child", str(folder)],
+            [sys.executable, "-P", "-m", "kerasql.registry.h5.jail", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -76,7 +78,7 @@ def construct(
             text=True,
         )
         try:
-            return _listen(child, path.name, folder, progress, accept)
+            return _listen(child, name, folder, progress, accept)
         finally:
             _end(child)
 

@@ -19,6 +19,9 @@ MOST_OBJECTS = 200_000
 MOST_EXPANSION = 1024
 """Deflate cannot shrink more than 1032-fold: a dataset beyond that declares bytes it has not."""
 
+WEIGHTS = {"model_weights", "layers", "vars"}
+"""Groups that ``save_weights`` writes: Keras 1 and 2 the first, Keras 3 the others."""
+
 NOT_MODELS = (
     (b"version https://git-lfs", "it is a Git LFS pointer, not the file; fetch it: git lfs pull"),
     (b"<?xml", "it is an XML page, probably a storage service's error message; download it again"),
@@ -51,53 +54,62 @@ class Inspection:
         return {name: value for name, value in asdict(self).items() if name != "config"}
 
 
-def inspect(path: Path) -> Inspection:
-    """Say what a model file is; a file that is no whole Keras model raises InvalidFile."""
+def inspect(path: Path, name: str | None = None) -> Inspection:
+    """Say what a model file is; one that is no whole Keras model raises InvalidFile.
+
+    name is what errors call it, by default the file's own.
+    """
+    name = name or path.name
     if path.is_dir():
-        raise InvalidFile(
-            path.name, "it is a folder (a SavedModel?); save one file: model.save('m.h5')"
-        )
+        raise InvalidFile(name, "it is a folder (a SavedModel?); save one file: model.save('m.h5')")
     if not path.is_file():
-        raise InvalidFile(path.name, f"there is no such file ({path})")
+        raise InvalidFile(name, f"there is no such file ({path})")
     size = path.stat().st_size
     if size == 0:
-        raise InvalidFile(path.name, "it is empty (zero bytes); download or save it again")
+        raise InvalidFile(name, "it is empty (zero bytes); download or save it again")
     with path.open("rb") as file:
         head = file.read(64)
-    if h5py.is_hdf5(path):
-        return _inspect_h5(path, size)
-    if head.startswith(b"PK"):
-        return _inspect_keras(path, size)
+    # The first bytes decide, here and where Keras loads it: a file that is two things at once
+    # must not be audited as one and loaded as the other.
     if head.startswith(HDF5_SIGNATURE):
-        raise InvalidFile(path.name, "its HDF5 header is damaged; download or save it again")
+        if not h5py.is_hdf5(path):
+            raise InvalidFile(name, "its HDF5 header is damaged; download or save it again")
+        return _inspect_h5(path, name, size)
+    if head.startswith(b"PK"):
+        return _inspect_keras(path, name, size)
+    if h5py.is_hdf5(path):
+        raise RefusedFile(name, "its HDF5 data does not begin with the file's first byte")
     for signature, meaning in NOT_MODELS:
         if head.lstrip().startswith(signature):
-            raise InvalidFile(path.name, meaning)
+            raise InvalidFile(name, meaning)
     raise InvalidFile(
-        path.name, f"it is neither HDF5 nor a .keras archive (it begins with {head[:12]!r})"
+        name, f"it is neither HDF5 nor a .keras archive (it begins with {head[:12]!r})"
     )
 
 
-def _inspect_h5(path: Path, size: int) -> Inspection:
+def _inspect_h5(path: Path, name: str, size: int) -> Inspection:
     try:
         with h5py.File(path, "r") as file:
-            parameters = _check_structure(path.name, file, size)
-            attributes = {name: _attribute(file, name) for name in file.attrs}
+            parameters = _check_structure(name, file, size)
+            attributes = {
+                key: _attribute(name, file, key)
+                for key in ("keras_version", "model_config", "training_config")
+            }
             weights = file.get("model_weights", file)
-            version = attributes.get("keras_version") or _attribute(weights, "keras_version")
+            version = attributes.get("keras_version") or _attribute(name, weights, "keras_version")
             architecture = attributes.get("model_config")
             if architecture is None:
-                if "layer_names" in file.attrs or "model_weights" in file:
+                if "layer_names" in file.attrs or WEIGHTS & set(file):
                     raise InvalidFile(
-                        path.name,
+                        name,
                         "it holds weights only; save the whole model: model.save('m.h5')",
                     )
-                raise InvalidFile(path.name, "it is an HDF5 file without a Keras model in it")
+                raise InvalidFile(name, "it is an HDF5 file without a Keras model in it")
     except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
         raise InvalidFile(
-            path.name, f"its HDF5 structure is damaged ({error}); download or save it again"
+            name, f"its HDF5 structure is damaged ({error}); download or save it again"
         ) from error
-    config = _json(path.name, architecture)
+    config = _json(name, architecture)
     training = attributes.get("training_config")
     return Inspection(
         format="h5",
@@ -105,34 +117,35 @@ def _inspect_h5(path: Path, size: int) -> Inspection:
         class_name=str(config.get("class_name")),
         parameters=parameters,
         size_bytes=size,
-        training=_training(path.name, training) if training else None,
+        training=_training(name, training) if training else None,
         config=config,
     )
 
 
-def _inspect_keras(path: Path, size: int) -> Inspection:
+def _inspect_keras(path: Path, name: str, size: int) -> Inspection:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             if not {"config.json", "metadata.json", "model.weights.h5"} <= names:
-                raise InvalidFile(path.name, "it is a ZIP file, but not a .keras archive")
+                raise InvalidFile(name, "it is a ZIP file, but not a .keras archive")
             for info in archive.infolist():
                 if info.file_size > MOST_EXPANSION * max(info.compress_size, 1):
-                    raise RefusedFile(path.name, f"{info.filename!r} declares too many bytes")
+                    raise RefusedFile(name, f"{info.filename!r} declares too many bytes")
                 if info.filename.startswith("/") or ".." in Path(info.filename).parts:
-                    raise RefusedFile(path.name, f"{info.filename!r} leaves the archive")
-            config = _json(path.name, _member(path.name, archive, "config.json"))
-            metadata = _json(path.name, _member(path.name, archive, "metadata.json"))
+                    raise RefusedFile(name, f"{info.filename!r} leaves the archive")
+            config = _json(name, _member(name, archive, "config.json"))
+            metadata = _json(name, _member(name, archive, "metadata.json"))
             with archive.open("model.weights.h5") as member:
-                parameters = _inspect_weights(path.name, member, size)
+                parameters = _inspect_weights(name, member, size)
     except (zipfile.BadZipFile, OSError, RuntimeError, KeyError, NotImplementedError) as error:
         raise InvalidFile(
-            path.name, f"the archive is damaged ({error}); download or save it again"
+            name, f"the archive is damaged ({error}); download or save it again"
         ) from error
-    compiled = config.get("compile_config")
+    # Nobody compiles it again: Keras drops this key too where a model is loaded to predict.
+    compiled = config.pop("compile_config", None)
     return Inspection(
         format="keras",
-        keras_version=metadata.get("keras_version"),
+        keras_version=_text(name, "keras_version", metadata.get("keras_version")),
         class_name=str(config.get("class_name")),
         parameters=parameters,
         size_bytes=size,
@@ -186,9 +199,15 @@ def _objects(name: str, file: h5py.File) -> Iterator[tuple[str, Any]]:
             yield place, item
 
 
-def _attribute(item: Any, name: str) -> str | None:
-    value = item.attrs.get(name)
-    return value.decode() if isinstance(value, bytes) else value
+def _attribute(name: str, item: Any, key: str) -> str | None:
+    return _text(name, key, item.attrs.get(key))
+
+
+def _text(name: str, key: str, value: Any) -> str | None:
+    value = value.decode() if isinstance(value, bytes) else value
+    if value is not None and not isinstance(value, str):
+        raise InvalidFile(name, f"its attribute {key!r} is no text")
+    return value
 
 
 def _member(name: str, archive: zipfile.ZipFile, member: str) -> bytes:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from kerasql.registry.errors import InvalidInput
 
 LOOK_AGAIN_S = 0.05
 
@@ -21,9 +24,11 @@ def slot(waiting: Callable[[str], None]) -> Iterator[None]:
     waiting is called once where none is free. The kernel frees the place of a process that dies.
     """
     folder = Path(tempfile.gettempdir(), f"kerasql-slots-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to somebody else")
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise InvalidInput(f"{folder} is not a folder of yours; remove it, or set TMPDIR")
     said = False
     while (file := _free(folder)) is None:
         if not said:
@@ -36,7 +41,8 @@ def slot(waiting: Callable[[str], None]) -> Iterator[None]:
 
 def _free(folder: Path) -> IO[str] | None:
     for number in range(os.cpu_count() or 1):
-        file = (folder / str(number)).open("w")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.fdopen(os.open(folder / str(number), flags, 0o600), "w")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -127,7 +128,7 @@ def register(
             output=named(output, str),
             columns=columns.split(",") if columns else None,
             metrics=dict(metric_option(one) for one in metrics),
-            owner=owner or getpass.getuser(),
+            owner=owner or user(),
             progress=lambda step: (
                 status.update(f"{step} …") if notes.is_terminal else notes.print(f"{step} …")
             ),
@@ -147,6 +148,14 @@ def register(
         notes.print(
             f"to make it production: kerasql alias {version.name} {version.number} production"
         )
+
+
+def user() -> str:
+    """Who runs the command: the login name, or the user id where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user id without a passwd entry
+        return str(os.getuid())
 
 
 def named(values: Sequence[str], parse: Any) -> Any:
@@ -294,7 +303,7 @@ def show(ctx: click.Context, ref: str, as_json: bool) -> None:
 def alias(ctx: click.Context, name: str, version: int, alias: str) -> None:
     """Point ALIAS of the model NAME to VERSION; the next query uses it."""
     with opened(ctx) as registry:
-        moved = registry.set_alias(name, version, alias, by=getpass.getuser())
+        moved = registry.set_alias(name, version, alias, by=user())
     click.echo(f"{moved.name}@{alias.lower()} is {moved.ref} now")
 
 
@@ -351,7 +360,7 @@ def dataset_add(
             path,
             format=format_,
             options={key: value for key, _, value in pairs},
-            owner=getpass.getuser(),
+            owner=user(),
             **facts,
         )
     click.echo(f"{added.name}: {added.format} at {added.path}")
