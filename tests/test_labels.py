@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from kerasql.registry.errors import InvalidLabels
 from kerasql.registry.labels import read_labels
-
-SIDECARS = Path(os.environ.get("KERASQL_TEST_DATA", "")) / "h5" / "sidecars"
 
 
 @pytest.mark.parametrize(
@@ -74,17 +71,16 @@ def test_a_missing_file_and_a_folder_are_one_sentence(tmp_path: Path) -> None:
         read_labels(tmp_path)
 
 
-@pytest.mark.skipif(not SIDECARS.exists(), reason="KERASQL_TEST_DATA has no sidecar files")
-def test_the_label_files_beside_real_models_are_read() -> None:
-    waste = read_labels(SIDECARS / "tf2_4_0_tm_waste" / "labels.txt")
-    hands = read_labels(SIDECARS / "tf2_4_0_keypoint_mlp" / "keypoint_classifier_label.csv")
+def test_the_label_files_beside_real_models_are_read(data: Path) -> None:
+    beside = data / "h5" / "sidecars"
+    waste = read_labels(beside / "tf2_4_0_tm_waste" / "labels.txt")
+    hands = read_labels(beside / "tf2_4_0_keypoint_mlp" / "keypoint_classifier_label.csv")
     assert waste == ["cardboard", "plastic", "glass", "metal"]
     assert hands == ["Open", "Close", "Pointer"]
 
 
-@pytest.mark.skipif(not SIDECARS.exists(), reason="KERASQL_TEST_DATA has no sidecar files")
-def test_every_other_file_beside_real_models_is_refused() -> None:
-    for path in SIDECARS.glob("*/*"):
+def test_every_other_file_beside_real_models_is_refused(data: Path) -> None:
+    for path in (data / "h5" / "sidecars").glob("*/*"):
         if "label" not in path.name:
             with pytest.raises(InvalidLabels, match=path.name):
                 read_labels(path)
