@@ -68,6 +68,7 @@ from kerasql.registry.version import (
 )
 
 DAY_S = 86_400
+FILE_FORMATS = {"images", "parquet", "csv", "json", "orc", "text", "xml", "binaryFile", "avro"}
 
 
 def connect(url: str, *, artifacts: str | None = None) -> Registry:
@@ -359,7 +360,7 @@ class Registry:
     def add_dataset(
         self,
         name: str,
-        path: str | Path,
+        path: str | Path = "",
         *,
         format: str = "images",  # noqa: A002 - Spark's own word
         options: Mapping[str, str] | None = None,
@@ -370,9 +371,12 @@ class Registry:
         """A name analysts can put after FROM, for a folder of pictures or any Spark format.
 
         A local path is kept as an absolute one and must exist; ``s3a://…`` and the like are
-        left to Spark.
+        left to Spark. Formats that read no files (``jdbc``) need no path. Options are kept as
+        they are and shown to who may list datasets: no place for a password.
         """
         name = dataset_name(name)
+        if not str(path) and format in FILE_FORMATS:
+            raise InvalidInput(f"a dataset of the format {format!r} needs a path")
         facts = {
             "name": name,
             "format": plain_text(format),

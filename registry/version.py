@@ -169,10 +169,14 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def absolute_path(path: str) -> str:
-    """A dataset's path: a URL as it is, a local path (or pattern) that exists made absolute."""
-    if "://" in path and not path.startswith("file://"):
+    """A dataset's path: a URL as it is, a local path (or pattern) that exists made absolute.
+
+    An empty one stays empty, for formats that read no files (``jdbc``).
+    """
+    if not path or ("://" in path and not path.startswith("file://")):
         return path
-    local = str(Path(path.removeprefix("file://")).expanduser().absolute())
+    local = path.removeprefix("file://").removeprefix("file:")
+    local = str(Path(local).expanduser().absolute())
     if not Path(local).exists() and not glob.glob(local):  # noqa: PTH207 - the pattern is a whole path
         raise InvalidInput(f"there is nothing at {local}; give a folder, a file or a URL")
     return local

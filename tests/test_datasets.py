@@ -12,6 +12,7 @@ import pytest
 from PIL import Image as Pillow
 from pyspark.sql import SparkSession
 
+from kerasql.registry.errors import InvalidInput
 from kerasql.registry.store import Registry
 from kerasql.udf.deploy import deploy
 from kerasql.udf.query import query
@@ -81,6 +82,26 @@ def test_tables_of_any_spark_format_are_read_with_their_options(
     deploy(session, sqlite_registry)
     sql = "SELECT sum(p.a), max(c.b), sum(j.a) FROM p JOIN c USING (a) JOIN j USING (a)"
     assert query(session, sql).rows() == [(3, "y", 3)]
+
+
+def test_a_format_without_a_path_has_its_options(
+    session: SparkSession, sqlite_registry: Registry
+) -> None:
+    options = {
+        "url": "jdbc:derby:memory:shop;create=true",
+        "driver": "org.apache.derby.jdbc.EmbeddedDriver",
+        "query": "SELECT COUNT(*) AS N FROM SYS.SYSSCHEMAS",
+    }
+    sqlite_registry.add_dataset("schemas", format="jdbc", options=options)
+    deployment = deploy(session, sqlite_registry)
+    assert deployment.unreadable == {}
+    ((count,),) = query(session, "SELECT n FROM schemas").rows()
+    assert count > 0
+
+
+def test_pictures_need_a_folder(sqlite_registry: Registry) -> None:
+    with pytest.raises(InvalidInput, match="needs a path"):
+        sqlite_registry.add_dataset("images")
 
 
 def test_a_dataset_that_is_gone_costs_only_itself(

@@ -30,7 +30,7 @@ def frame(spark: SparkSession, dataset: Dataset) -> DataFrame:
         if dataset.format == "images":
             return images(spark, dataset)
         reader = spark.read.format(dataset.format).options(**dataset.options)
-        return reader.load(dataset.path)
+        return reader.load(dataset.path) if dataset.path else reader.load()
     except (PySparkException, Py4JJavaError) as error:
         raise InvalidInput(
             f"the dataset {dataset.name!r} cannot be read: {sentence(error)}"

@@ -335,7 +335,7 @@ def dataset() -> None:
 
 @dataset.command("add")
 @click.argument("name")
-@click.argument("path")
+@click.argument("path", default="")
 @click.option(
     "--format",
     "format_",
@@ -350,7 +350,7 @@ def dataset() -> None:
 def dataset_add(
     ctx: click.Context, /, name: str, path: str, format_: str, options: Sequence[str], **facts: Any
 ) -> None:
-    """Let analysts read PATH as NAME."""
+    """Let analysts read PATH as NAME; formats such as jdbc have options in place of a path."""
     pairs = [option.partition("=") for option in options]
     if wrong := [key for key, equals, _ in pairs if not equals]:
         raise InvalidInput(f"--option {wrong[0]!r} has no value; write --option header=true")
@@ -363,7 +363,8 @@ def dataset_add(
             owner=user(),
             **facts,
         )
-    click.echo(f"{added.name}: {added.format} at {added.path}")
+    place = f" at {added.path}" if added.path else ""
+    click.echo(f"{added.name}: {added.format}{place}")
 
 
 @dataset.command("list")
