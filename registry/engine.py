@@ -143,7 +143,10 @@ def keras_predict(model: Any) -> Predict:
     import tensorflow as tf
 
     signature = [tf.TensorSpec([None, *i.shape[1:]], i.dtype) for i in model.inputs]
-    graph = tf.function(lambda inputs: model(inputs, training=False), input_signature=[signature])
+    # Autograph would leave the Python it generates in the temporary folder.
+    graph = tf.function(
+        lambda inputs: model(inputs, training=False), input_signature=[signature], autograph=False
+    )
 
     def predict(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         tensors = [tf.convert_to_tensor(i, s.dtype) for i, s in zip(inputs, signature, strict=True)]
@@ -204,5 +207,5 @@ def _numeric_pairs(
 def linked(path: Path, folder: str, name: str) -> str:
     """The same file under a name that a library insists on."""
     target = Path(folder) / name
-    target.symlink_to(path.resolve())
+    target.symlink_to(path.absolute())
     return str(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,14 +35,18 @@ def test_artifacts_arrive_through_encrypted_broadcasts(
     with np.load(networks / "tabular.npz") as arrays:
         row, expected = arrays["x0"][0], float(arrays["y0"][0, 0])
     numbers = ", ".join(f"{value!r}D" for value in row.tolist())
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     done = subprocess.run(
         [sys.executable, "-c", CODE, sqlite_registry.url, numbers],
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(temporary)},
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("SAID ")]
     assert lines, done.stderr[-2000:]
     ((answer,),) = json.loads(lines[0].removeprefix("SAID "))
+    assert [path.name for path in temporary.iterdir() if path.name.startswith("kerasql")] == []
     np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-4)

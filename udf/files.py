@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 
 class Files(Protocol):
@@ -28,11 +27,15 @@ class BroadcastFiles:
         broadcast = self.broadcasts[sha256]
         if not hasattr(broadcast, "_value"):
             return Path(broadcast._path)
-        # Spark decrypted it into memory.
-        with tempfile.NamedTemporaryFile(prefix="kerasql-", delete=False) as file:
-            file.write(broadcast._value)
-        weakref.finalize(broadcast, Path(file.name).unlink, missing_ok=True)
-        return Path(file.name)
+        # Spark decrypted it into memory; a file without a name goes when this worker does.
+        if sha256 not in _decrypted:
+            _decrypted[sha256] = tempfile.TemporaryFile()  # noqa: SIM115 - kept open on purpose
+            _decrypted[sha256].write(broadcast._value)
+            _decrypted[sha256].flush()
+        return Path(f"/dev/fd/{_decrypted[sha256].fileno()}")
+
+
+_decrypted: dict[str, IO[bytes]] = {}
 
 
 @dataclass(frozen=True)
