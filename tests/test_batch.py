@@ -46,6 +46,14 @@ def test_whole_columns_keep_every_digit_beside_fractional_ones() -> None:
     assert reasons == [None, "b is 1.5, not a whole number"]
 
 
+def test_unknown_ids_are_refused_column_by_column_too() -> None:
+    spec = TensorSpec("ids", "int32", (2,), ids=10)
+    columns = [pa.array([1, 10]), pa.array([2, 3])]
+    (rows,), reasons = batch.tensors(plan(spec, columns=("a", "b")), columns)
+    assert rows[0].tolist() == [1, 2]
+    assert reasons == [None, "the id 10 is not one of 0 … 9"]
+
+
 def test_a_slice_of_lists_is_that_slice() -> None:
     lists = pa.array([[0.0, 0.0], [1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]).slice(1, 2)
     (rows,), reasons = batch.tensors(plan(TensorSpec("x", "float32", (2,))), [lists])

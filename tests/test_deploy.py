@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from kerasql.registry.errors import InvalidQuery, NotFound
 from kerasql.registry.preprocess import Code, Image, Tensor, Text
 from kerasql.registry.store import Registry, connect
+from kerasql.udf.artifacts import _sent
 from kerasql.udf.deploy import deploy
 from kerasql.udf.query import query
 
@@ -358,6 +359,17 @@ def test_a_moved_alias_changes_the_next_query_but_not_a_running_one(
     sqlite_registry.set_alias("m", 2, "production")
     assert answer(session, sql) == answer(session, "SELECT m_v2(array(1, 2, 3, 4))") != before
     assert [row["answer"] for row in running.collect()] == before
+
+
+def test_a_call_that_does_not_fit_moves_no_artifact(
+    session: SparkSession, sqlite_registry: Registry, networks: Path
+) -> None:
+    version = sqlite_registry.register("m", networks / "mask.h5")
+    deploy(session, sqlite_registry)
+    with pytest.raises(InvalidQuery, match="m: the argument 'input_layer"):
+        query(session, "SELECT m('text')")
+    moved = _sent.get(session.sparkContext, {})
+    assert version.artifacts["golden"].sha256 not in moved
 
 
 def test_refs_choose_what_is_deployed(session: SparkSession, models: Registry) -> None:

@@ -42,7 +42,9 @@ def tensors(plan: Plan, columns: Sequence[pa.Array]) -> tuple[list[list[Any]], R
         names = ", ".join(plan.arguments)
         raise InvalidArguments(plan.ref, f"it takes ({names}); {len(columns)} were given")
     if plan.columns and len(columns) > 1:
-        return [_tabular(plan, columns, reasons)], reasons
+        rows = _tabular(plan, columns, reasons)
+        _check_ids(rows, plan.signature.inputs[0], reasons)
+        return [rows], reasons
     prepared = []
     for array, preprocessor, spec in zip(
         columns, plan.preprocess, plan.signature.inputs, strict=True

@@ -138,7 +138,8 @@ class _Plans:
 
     spark: SparkSession
     registry: Registry
-    functions: dict[Any, tuple[Plan, JavaObject]] = field(default_factory=dict)
+    plans: dict[Any, Plan] = field(default_factory=dict)
+    functions: dict[Any, JavaObject] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -150,25 +151,27 @@ class _Plans:
         arguments = [_argument(expressions.apply(i)) for i in range(expressions.size())]
         version = self.registry.get(call.ref)
         scalar = columns_called(version, [name for name, _ in arguments])
+        key = (call.name, version.ref, scalar)
         with self.lock:
-            key = (call.name, call.variant, version.ref, scalar)
-            if key not in self.functions:
-                self.functions[key] = self._function(call, version, scalar)
-            plan, function = self.functions[key]
+            if key not in self.plans:
+                self.plans[key] = plan_of(self.spark, version, call.variant, scalar=scalar)
+            plan = self.plans[key]
         placed = ordered(call.name, plan.arguments, arguments)
         check_types(call.name, plan, [_type_of(expression) for expression in placed])
+        with self.lock:
+            # Only now, for a call that fits, do artifacts move.
+            if key not in self.functions:
+                self.functions[key] = self._function(call.name, version, plan)
+            function = self.functions[key]
         return function.builder(self.jvm.PythonUtils.toSeq(placed))
 
-    def _function(
-        self, call: ModelFunction, version: Version, scalar: bool
-    ) -> tuple[Plan, JavaObject]:
-        plan = plan_of(self.spark, version, call.variant, scalar=scalar)
+    def _function(self, name: str, version: Version, plan: Plan) -> JavaObject:
         context = self.spark.sparkContext
         files = broadcast_files(context, self.registry, version, plan.artifacts)
         function = arrow_function(
-            self.spark, partial(predict, plan, files), returns=plan.returns, name=call.name
+            self.spark, partial(predict, plan, files), returns=plan.returns, name=name
         )
-        return plan, function._judf
+        return function._judf
 
 
 def columns_called(version: Version, names: Sequence[str | None]) -> bool:
