@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from kerasql.registry.errors import InvalidInput, spelled
+from kerasql.registry.code import objects
+from kerasql.registry.errors import InvalidInput, UnsafeKeras, spelled
 
 Predict = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 """Inputs (n, …) in signature order -> outputs (n, …) in signature order."""
+
+OLDEST_KERAS = (3, 15, 1)
+"""The first Keras without a known way for a model file to run code or read files."""
 
 ABSOLUTE_TOLERANCE = RELATIVE_TOLERANCE = 1e-4
 
@@ -26,9 +30,8 @@ ABSOLUTE_TOLERANCE = RELATIVE_TOLERANCE = 1e-4
 class Engine(Protocol):
     """Loads the artifacts it names and predicts with them."""
 
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """The roles of the artifacts that ``load`` needs."""
+    def roles(self, kept: Collection[str]) -> tuple[str, ...]:
+        """The roles of the artifacts that ``load`` needs, of those that a version has."""
 
     def load(self, files: Mapping[str, Path], *, threads: int) -> Predict:
         """A network ready to predict, from one file per role, on so many CPU threads."""
@@ -37,7 +40,9 @@ class Engine(Protocol):
 class OpenVINO:
     """OpenVINO on the CPU, always in float32. Needs neither Keras nor TensorFlow."""
 
-    roles = ("openvino.xml", "openvino.bin")
+    def roles(self, kept: Collection[str]) -> tuple[str, ...]:
+        """The network's XML and its weights."""
+        return ("openvino.xml", "openvino.bin")
 
     def load(self, files: Mapping[str, Path], *, threads: int) -> Predict:
         """Read the network's XML and its weights (mapped, not copied) and compile them."""
@@ -77,11 +82,15 @@ class OpenVINO:
 class Keras:
     """Keras itself, on its TensorFlow backend."""
 
-    roles = ("model",)
+    def roles(self, kept: Collection[str]) -> tuple[str, ...]:
+        """The file as it was given, or as it was upgraded to Keras 3; the owner's source."""
+        return ("upgraded" if "upgraded" in kept else "model", *({"code"} & set(kept)))
 
     def load(self, files: Mapping[str, Path], *, threads: int) -> Predict:
-        """Load the registered ``.h5`` or ``.keras`` file without its training configuration."""
-        return keras_predict(load_keras(files["model"], threads=threads))
+        """Load a ``.h5`` or ``.keras`` file without its training configuration."""
+        path = files.get("upgraded") or files["model"]
+        code = files["code"].read_text(encoding="utf-8") if "code" in files else None
+        return keras_predict(load_keras(path, code=code, threads=threads))
 
 
 ENGINES: dict[str, Engine] = {"openvino": OpenVINO(), "keras": Keras()}
@@ -94,8 +103,11 @@ def engine_named(name: str) -> Engine:
     return ENGINES[name]
 
 
-def load_keras(path: Path, *, threads: int) -> Any:
-    """The Keras model of an audited file, its inputs and outputs as flat lists."""
+def load_keras(path: Path, *, threads: int, code: str | None = None) -> Any:
+    """The Keras model of an audited file, its inputs and outputs as flat lists.
+
+    code is the owner's source, which is run here: custom layers and the functions of Lambdas.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with silent_stderr():
@@ -104,7 +116,12 @@ def load_keras(path: Path, *, threads: int) -> Any:
         limit_threads(tf, threads)
         import keras
 
-    with tempfile.TemporaryDirectory(prefix="kerasql-") as folder, path.open("rb") as file:
+    require_keras(keras.__version__)
+    # These register what only Keras 2 had: layers and TensorFlow's operators.
+    from . import legacy, tensorflow_steps  # noqa: F401
+
+    scope = keras.saving.custom_object_scope(objects(code) if code else {})
+    with scope, tempfile.TemporaryDirectory(prefix="kerasql-") as folder, path.open("rb") as file:
         # Keras chooses its reader by the name's suffix.
         suffix = ".keras" if file.read(2) == b"PK" else ".h5"
         model = keras.saving.load_model(
@@ -113,6 +130,14 @@ def load_keras(path: Path, *, threads: int) -> Any:
     if not model.inputs:
         raise ValueError("the file does not say what shape its input has")
     return keras.Model(model.inputs, model.outputs)
+
+
+def require_keras(version: str) -> None:
+    """Refuse a Keras with known holes, whatever an environment has installed."""
+    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
+    if numbers < OLDEST_KERAS:
+        oldest = ".".join(map(str, OLDEST_KERAS))
+        raise UnsafeKeras(version, oldest)
 
 
 @contextmanager

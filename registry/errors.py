@@ -6,9 +6,12 @@
     │   ├── NameTaken           a name that would collide in SQL
     │   ├── InvalidFile         a file that is no usable Keras model
     │   │   └── RefusedFile     a model that would run code or is not built in
+    │   ├── NotUnderstood       an architecture that cannot be rewritten for Keras 3
+    │   ├── WeightsMissing      weights that do not fit the architecture
     │   ├── InvalidLabels       class names that do not fit the outputs
     │   ├── InvalidPreprocess   a preprocessor that does not fit the inputs
     │   ├── UntrustedCode       source text without its grant
+    │   ├── SourceFailed        source text that cannot be run
     │   └── InvalidArguments    a SQL call that does not fit the signature
     ├── NotFound                a ref, dataset or artifact nobody registered
     ├── InUse                   a version that an alias still points to
@@ -17,6 +20,7 @@
     ├── ConstructFailed         the child process that loads a model gave up
     ├── BrokenArtifact          bytes that are missing or not what was registered
     ├── EngineFailed            an engine cannot load or disagrees with Keras
+    ├── UnsafeKeras             an installed Keras with known holes
     └── BadRow                  one row's value; becomes NULL and a reason, never a failed query
 
 An error's ``args`` are its facts, worded by ``__str__``; it survives pickling between processes.
@@ -62,6 +66,18 @@ class RefusedFile(InvalidFile):
     """A model that is not made of Keras' own layers alone. Args: the file, what and where."""
 
 
+class NotUnderstood(InvalidInput):
+    """An architecture that cannot be rewritten for Keras 3. Args: the place in it, the reason."""
+
+    sentence = "its architecture cannot be rewritten for Keras 3: {0!r}: {1}"
+
+
+class WeightsMissing(InvalidInput):
+    """Weights that do not fit the architecture. Args: the layer, the reason."""
+
+    sentence = "its weights do not fit its architecture: {0!r}: {1}"
+
+
 class InvalidLabels(InvalidInput):
     """Class names that do not fit the outputs. Args: the sentence."""
 
@@ -77,6 +93,10 @@ class UntrustedCode(InvalidInput):
         "{0} carries Python source that would run on executors; read it, then grant it "
         "with trust_code=True (--trust-code)"
     )
+
+
+class SourceFailed(InvalidInput):
+    """Source text that cannot be run. Args: the sentence."""
 
 
 class InvalidArguments(InvalidInput):
@@ -134,6 +154,15 @@ class EngineFailed(KerasqlError):
     """Args: the version's ref, the engine, the reason."""
 
     sentence = "{0} cannot be served by the engine {1!r}: {2}"
+
+
+class UnsafeKeras(KerasqlError):
+    """Args: the installed version of Keras, the oldest that is accepted."""
+
+    sentence = (
+        "Keras {0} is installed, which has known holes: a model file can run code in it; "
+        "install Keras {1} or newer"
+    )
 
 
 class BadRow(KerasqlError, ValueError):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kerasql.registry.code import BUILDER, defines, read_source
 from kerasql.registry.engine import engine_named
 from kerasql.registry.errors import (
     InvalidFile,
@@ -22,9 +23,11 @@ from kerasql.registry.errors import (
     UntrustedCode,
     spelled,
 )
+from kerasql.registry.h5.apart import inspect_apart
+from kerasql.registry.h5.architecture import read_architecture
 from kerasql.registry.h5.audit import audit
 from kerasql.registry.h5.construct import Progress, construct
-from kerasql.registry.h5.inspect import inspect
+from kerasql.registry.h5.inspection import WEIGHTS, Inspection, require_model
 from kerasql.registry.labels import read_labels
 from kerasql.registry.names import IDENTIFIER
 from kerasql.registry.preprocess import Code, Preprocessor
@@ -63,6 +66,9 @@ def examined(
     top_k: int,
     columns: Sequence[str] | None,
     engine: str | None,
+    architecture: str | Path | None,
+    code: str | Path | None,
+    weights_only: bool,
     trust_code: bool,
     progress: Progress,
 ) -> Iterator[Deposit]:
@@ -72,6 +78,9 @@ def examined(
     given = given_preprocess(preprocess)
     if not trust_code and any(one.runs_code for one in given.values()):
         raise UntrustedCode("the preprocessor")
+    source = None if code is None else read_source(code)
+    if source is not None and not trust_code:
+        raise UntrustedCode(Path(str(code)).name)
     class_names = given_labels(labels)
     sweep_dead()
     with (
@@ -80,9 +89,16 @@ def examined(
     ):
         fcntl.flock(held, fcntl.LOCK_EX)
         progress("inspecting the file")
-        copy = private_copy(path, Path(folder))
-        inspection = inspect(copy, path.name)
-        audit(path.name, inspection.config, inspection.keras_version)
+        copies = {"model": private_copy(path, Path(folder), "given")}
+        inspection = inspect_apart(copies["model"], path.name)
+        if architecture is not None:
+            copies["architecture"] = private_copy(Path(architecture), Path(folder), "architecture")
+        if source is not None:
+            copies["code"] = Path(folder, "code.py")
+            copies["code"].write_text(source, encoding="utf-8")
+        audited = what_to_construct(
+            path.name, inspection, copies, architecture, source, weights_only=weights_only
+        )
 
         def fit(signature: Signature) -> tuple[dict[str, Output], tuple[str, ...] | None]:
             outputs = outputs_of(
@@ -91,9 +107,10 @@ def examined(
             return outputs, columns_of(signature, columns)
 
         constructed = construct(
-            copy,
+            copies["model"],
             name=path.name,
             folder=Path(folder),
+            audited=audited,
             preprocess={name: one.to_json() for name, one in given.items()},
             engine=engine,
             progress=progress,
@@ -105,15 +122,15 @@ def examined(
                 signature=constructed.signature,
                 layers=constructed.layers,
                 parameters=constructed.parameters,
-                keras_version=inspection.keras_version,
+                keras_version=audited["keras_version"],
                 engine=constructed.engine,
                 engine_report=constructed.engine_report,
-                inspection=inspection.report(),
+                inspection={**inspection.report(), "upgrade": constructed.upgrade},
             ),
             preprocess=constructed.preprocess,
             outputs=outputs,
             columns=column_names,
-            files={"model": copy, **constructed.files},
+            files={**copies, **constructed.files},
         )
 
 
@@ -127,12 +144,46 @@ def sweep_dead() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def private_copy(path: Path, folder: Path) -> Path:
+def what_to_construct(
+    name: str,
+    inspection: Inspection,
+    copies: Mapping[str, Path],
+    architecture: str | Path | None,
+    source: str | None,
+    *,
+    weights_only: bool,
+) -> dict[str, Any]:
+    """What the child process may build: an architecture that passed the audit, or a builder.
+
+    One that is given apart is taken before the file's own, and the builder where the file was
+    given as weights.
+    """
+    known = defines(source) if source is not None else frozenset[str]()
+    found = {"keras_version": inspection.keras_version, "backend": inspection.backend}
+    if inspection.kind != WEIGHTS or (architecture is None and BUILDER not in known):
+        require_model(inspection, name)
+    if architecture is not None:
+        given = read_architecture(copies["architecture"], Path(architecture).name)
+        audit(Path(architecture).name, given.config, defines=known)
+        found = {
+            "keras_version": given.keras_version or found["keras_version"],
+            "backend": found["backend"] or given.backend,
+        }
+        config, kind = given.config, "weights"
+    elif inspection.config is not None and not (weights_only and BUILDER in known):
+        audit(name, inspection.config, defines=known)
+        config, kind = inspection.config, inspection.format
+    else:
+        config, kind = None, "weights"
+    return {**found, "architecture": config, "format": kind, "code": source}
+
+
+def private_copy(path: Path, folder: Path, name: str) -> Path:
     """The same bytes where nobody changes them between being read, proven and stored."""
     if not path.is_file():
         # A folder, or nothing: the inspection says which in its own words.
         return path
-    copy = folder / "given"
+    copy = folder / name
     try:
         shutil.copyfile(path, copy)
     except OSError as error:

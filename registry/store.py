@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -88,6 +89,13 @@ def connect(url: str, *, artifacts: str | None = None) -> Registry:
         raise
 
 
+def one_file(path: str | Path | None, weights: str | Path | None) -> Path:
+    """The file to register, given as a model or as weights alone."""
+    if (path is None) == (weights is None):
+        raise InvalidInput("give one file: a whole model, or weights= with architecture= or code=")
+    return Path(path if path is not None else str(weights))
+
+
 class Registry:
     """Models, their versions and the datasets to use them on, in one database.
 
@@ -133,8 +141,11 @@ class Registry:
     def register(
         self,
         name: str,
-        path: str | Path,
+        path: str | Path | None = None,
         *,
+        weights: str | Path | None = None,
+        architecture: str | Path | None = None,
+        code: str | Path | None = None,
         preprocess: GivenPreprocess | Mapping[str, GivenPreprocess] | None = None,
         labels: GivenLabels | Mapping[str, GivenLabels] | None = None,
         output: str | Mapping[str, str] | None = None,
@@ -150,6 +161,11 @@ class Registry:
         progress: Progress | None = None,
     ) -> Version:
         """Put a ``.h5`` or ``.keras`` file into the registry as the next version of a model.
+
+        A file of any Keras since 1.0 is read, and rewritten for Keras 3 where it must be. A file
+        of weights alone is given as weights, with its architecture (a JSON or YAML file) or with
+        code that defines ``build()``. code is a Python file with the model's custom layers, or a
+        function for each Lambda, named as the layer is; it is kept as text and needs trust_code.
 
         preprocess turns a column's value into the input: ``Image(…)``, ``Tensor(…)``,
         ``Text(…)``, or a Python function, which needs trust_code; numbers as they are where
@@ -169,7 +185,7 @@ class Registry:
         step = progress or (lambda name: None)
         self.check_name(name)
         with examined(
-            Path(path),
+            one_file(path, weights),
             preprocess=preprocess,
             labels=labels,
             output=output,
@@ -177,6 +193,9 @@ class Registry:
             top_k=top_k,
             columns=columns,
             engine=engine,
+            architecture=architecture,
+            code=code,
+            weights_only=weights is not None,
             trust_code=trust_code,
             progress=step,
         ) as deposit:
@@ -220,7 +239,12 @@ class Registry:
             "preprocess": dict(preprocess),
             "columns": list(columns) if columns else None,
         }
-        key = fingerprint(deposits["model"].sha256, outputs, engine=examined.engine, **made_of)
+        given: dict[str, str] = {
+            role: deposits[role].sha256 for role in ("architecture", "code") if role in deposits
+        }
+        key = fingerprint(
+            deposits["model"].sha256, outputs, engine=examined.engine, given=given, **made_of
+        )
         facts = {
             **made_of,
             "fingerprint": key,
@@ -253,6 +277,15 @@ class Registry:
         wanted = parse_ref(ref)
         with reading(self._engine) as db:
             return queries.version_of(queries.find(db, wanted))
+
+    def code(self, ref: str) -> str | None:
+        """The Python source that was given with a version, as text; None where none was."""
+        version = self.get(ref)
+        if "code" not in version.artifacts:
+            return None
+        text = io.BytesIO()
+        self.copy_artifact(version, "code", text)
+        return text.getvalue().decode()
 
     def models(self) -> list[Model]:
         """Every model that has a version, by name."""

@@ -135,14 +135,20 @@ def fingerprint(
     preprocess: Mapping[str, Any],
     columns: Sequence[str] | None,
     engine: str,
+    given: Mapping[str, str],
 ) -> str:
-    """The SHA-256 of what makes a version that version: registering the same again adds none."""
-    facts = {
+    """The SHA-256 of what makes a version that version: registering the same again adds none.
+
+    given are the SHA-256 sums of what was given beside the model file (``code``,
+    ``architecture``).
+    """
+    facts: dict[str, Any] = {
         "model": model_sha256,
         "outputs": {name: asdict(output) for name, output in outputs.items()},
         "preprocess": dict(preprocess),
         "columns": list(columns) if columns else None,
         "engine": engine,
+        **given,
     }
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -90,6 +91,30 @@ def mask() -> keras.Model:
 NETWORKS = (image, gray, tabular, vector, pair, words, bag, mask)
 
 
+class Scale(layers.Layer):
+    """A layer of a user's own: a factor and a trained bias."""
+
+    def __init__(self, factor: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def build(self, shape: Any) -> None:
+        self.bias = self.add_weight(shape=(shape[-1],), name="bias")
+
+    def call(self, x: Any) -> Any:
+        return x * self.factor + self.bias
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+def keep(model: keras.Model, path: Path) -> None:
+    """Save a model, and beside it what Keras answers to some rows."""
+    model.save(path)
+    rows = np.random.default_rng(3).random((6, *model.inputs[0].shape[1:]), dtype="float32")
+    np.savez(path.with_suffix(".npz"), x0=rows, y0=model.predict(rows, verbose=0))
+
+
 def main(folder: Path) -> None:
     """Save every network, the image one also as ``.keras``, and what Keras answers."""
     for make in NETWORKS:
@@ -133,10 +158,20 @@ def main(folder: Path) -> None:
     with_text.save(folder / "text.keras")
     answers = with_text.predict(keras.ops.convert_to_tensor(["good good", "bad", "?"]), verbose=0)
     np.savez(folder / "text.npz", y0=answers)
-    keras.Sequential([keras.Input((2,)), layers.Lambda(lambda x: x * 2), layers.Dense(1)]).save(
-        folder / "with_lambda.h5"
+    keep(
+        keras.Sequential(
+            [keras.Input((2,)), layers.Lambda(lambda x: x * 2, name="twice"), layers.Dense(1)]
+        ),
+        folder / "with_lambda.h5",
     )
-    tabular().save_weights(folder / "only.weights.h5")
+    custom = keras.Sequential([keras.Input((2,)), layers.Dense(3), Scale(2.0)])
+    custom.layers[-1].bias.assign([1.0, 2.0, 3.0])
+    keep(custom, folder / "custom.h5")
+    custom.save(folder / "custom.keras")
+    apart = tabular()
+    keep(apart, folder / "only.h5")
+    apart.save_weights(folder / "only.weights.h5")
+    (folder / "only.json").write_text(apart.to_json())
 
 
 if __name__ == "__main__":

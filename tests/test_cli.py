@@ -158,7 +158,7 @@ def test_queries_print_tables_csv_json_and_parquet(
         ),
         ("register m {html}", "it is an HTML page"),
         ("register m {empty}", "it is empty"),
-        ("register m {lambda}", "'Lambda' is not one of Keras' own layers"),
+        ("register m {lambda}", "its function is bytecode, which is never run"),
         ("register m {image} --label a --label b", "has 3 scores; 2 class names were given"),
         ("register m {image} --labels none.txt", "none.txt"),
         ("register m {image} --label a --labels none.txt", "not both"),

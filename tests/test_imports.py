@@ -51,8 +51,10 @@ def test_an_openvino_network_predicts_without_tensorflow(networks, tmp_path) -> 
 from pathlib import Path
 from kerasql.registry.h5.construct import construct
 from kerasql.registry.engine import ENGINES
+audited = {{"format": "h5", "keras_version": "3.15.1", "backend": "tensorflow", "code": None}}
 built = construct(Path({str(networks / "vector.h5")!r}), name="vector.h5",
                   folder=Path({str(tmp_path)!r}), preprocess=None, engine="openvino",
+                  audited=audited | {{"architecture": {{"class_name": "Sequential"}}}},
                   progress=lambda step: None)
 import numpy as np
 predict = ENGINES["openvino"].load(built.files, threads=1)

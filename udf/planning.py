@@ -20,7 +20,7 @@ FREE_AXIS_ROWS = 32
 def plan_of(spark: SparkSession, version: Version, variant: str, *, scalar: bool) -> Plan:
     """Everything an executor needs to answer with this version."""
     inputs, outputs = version.signature.inputs, version.signature.outputs
-    roles = (*engine_named(version.engine).roles, "golden")
+    roles = (*engine_named(version.engine).roles(version.artifacts), "golden")
     return Plan(
         ref=version.ref,
         variant=variant,

@@ -109,7 +109,7 @@ def load(plan: Plan, files: Files) -> Predict:
         check(paths[role], sha256, ref=plan.ref, role=role)
     engine = engine_named(plan.engine)
     try:
-        loaded = engine.load({role: paths[role] for role in engine.roles}, threads=plan.threads)
+        loaded = engine.load(paths, threads=plan.threads)
         prove(plan, loaded, paths["golden"])
     except EngineFailed:
         raise

@@ -57,7 +57,11 @@ def main() -> None:
 def answer(folder: Path, request: Mapping[str, Any], say: Any) -> dict[str, Any]:
     """Load, probe, compile and compare; everything the registry keeps, as JSON."""
     say(step="loading the model into Keras")
-    model = engines.load_keras(Path(request["path"]), threads=os.cpu_count() or 1)
+    # Only here: loading imports Keras.
+    from kerasql.registry.h5.load import opened
+
+    found = opened(request, folder, threads=os.cpu_count() or 1)
+    model = found.model
     signature = signature_of(model)
     preprocess = preprocessors(signature, request["preprocess"])
     say(signature=signature.to_json())
@@ -71,6 +75,8 @@ def answer(folder: Path, request: Mapping[str, Any], say: Any) -> dict[str, Any]
     expected = predict(probes)
     files = {"golden": folder / "golden.npz"}
     write_golden(files["golden"], probes, expected)
+    if found.upgraded:
+        files["upgraded"] = found.upgraded
     name, report = "keras", {}
     if request["engine"] in (None, "openvino"):
         say(step="compiling for OpenVINO and comparing with Keras")
@@ -92,6 +98,7 @@ def answer(folder: Path, request: Mapping[str, Any], say: Any) -> dict[str, Any]
         "parameters": int(model.count_params()),
         "engine": name,
         "engine_report": {"engine": name, **report},
+        "upgrade": found.applied,
         "files": {role: path.name for role, path in files.items()},
     }
 

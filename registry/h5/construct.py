@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from kerasql.registry import errors
-from kerasql.registry.errors import ConstructFailed
+from kerasql.registry.errors import ConstructFailed, InvalidFile, NotUnderstood, WeightsMissing
+from kerasql.registry.h5.shown import shown
 from kerasql.registry.h5.slots import slot
 from kerasql.registry.settings import setting
 from kerasql.registry.signature import Signature
 
 Progress = Callable[[str], None]
 
+LONGEST_REASON = 1000
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 
@@ -34,7 +36,8 @@ class Constructed:
 
     preprocess is one preprocessor as JSON per input, defaults filled in; engine_report holds
     ``engine``, ``difference`` (the largest to Keras), ``compile_s`` and, for an engine that was
-    not used, ``refused`` and why; files are the further artifacts by role.
+    not used, ``refused`` and why; upgrade lists what was rewritten for Keras 3 (rule, source,
+    layers); files are the further artifacts by role.
     """
 
     signature: Signature
@@ -43,6 +46,7 @@ class Constructed:
     parameters: int
     engine: str
     engine_report: dict[str, Any]
+    upgrade: list[dict[str, Any]]
     files: dict[str, Path]
 
 
@@ -51,6 +55,7 @@ def construct(
     *,
     name: str,
     folder: Path,
+    audited: Mapping[str, Any],
     preprocess: Mapping[str, Any] | None,
     engine: str | None,
     progress: Progress,
@@ -58,12 +63,19 @@ def construct(
 ) -> Constructed:
     """Load the file in a child process and bring back what it found, its files in ``folder``.
 
-    name is what errors call the file.
+    name is what errors call the file. audited is what the audit has seen and passed: ``format``
+    (h5, keras or weights), ``keras_version``, ``backend``, ``architecture`` (JSON; None where the
+    code builds it) and ``code`` (the owner's source or None).
     preprocess is JSON by input name, or under ``""`` for a model with one input; engine None
     means OpenVINO where it agrees with Keras, else Keras. The child's first answer is the
     signature: accept raises for one that does not fit, before anything is compiled.
     """
-    request = {"path": str(path.resolve()), "preprocess": preprocess, "engine": engine}
+    request = {
+        **audited,
+        "path": str(path.resolve()),
+        "preprocess": preprocess,
+        "engine": engine,
+    }
     (folder / "request.json").write_text(json.dumps(request))
     timeout_s = setting("KERASQL_CONSTRUCT_TIMEOUT_S")
     with slot(progress), (folder / "stderr.txt").open("wb") as stderr:
@@ -99,7 +111,10 @@ def _listen(
             accept(Signature.from_json(message["signature"]))
         elif "invalid" in message:
             # The child's own error again, of the same kind and with the same facts.
-            raise getattr(errors, message["invalid"])(*message["args"])
+            error = getattr(errors, message["invalid"])(*message["args"])
+            if isinstance(error, NotUnderstood | WeightsMissing):
+                raise InvalidFile(name, shown(error, LONGEST_REASON))
+            raise error
         elif "failed" in message:
             raise ConstructFailed(name, message["failed"])
         elif "done" in message:
@@ -115,6 +130,7 @@ def _constructed(done: Mapping[str, Any], folder: Path) -> Constructed:
         parameters=done["parameters"],
         engine=done["engine"],
         engine_report=done["engine_report"],
+        upgrade=done["upgrade"],
         files={role: folder / file for role, file in done["files"].items()},
     )
 

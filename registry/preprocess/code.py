@@ -7,18 +7,17 @@ import builtins
 import hashlib
 import inspect
 import symtable
-import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import BadRow, InvalidPreprocess
+from ..code import module_of
+from ..errors import BadRow, InvalidPreprocess, SourceFailed
 from ..signature import TensorSpec
 from .image import Image
 from .options import from_options, jsonable, numpy_dtype
@@ -146,19 +145,11 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     )
 
 
-@lru_cache(maxsize=64)
 def _module(source: str) -> ModuleType:
-    """The source run once per process, in a module named after its SHA-256."""
-    module = ModuleType(f"kerasql_code_{hashlib.sha256(source.encode()).hexdigest()}")
-    sys.modules[module.__name__] = module  # dataclasses and pickles inside look it up
     try:
-        exec(compile(source, f"<{module.__name__}>", "exec"), module.__dict__)  # noqa: S102
-    except (Exception, SystemExit) as error:
-        del sys.modules[module.__name__]
-        raise InvalidPreprocess(
-            f"the source cannot be run here: {type(error).__name__}: {error}"
-        ) from error
-    return module
+        return module_of(source)
+    except SourceFailed as error:
+        raise InvalidPreprocess(*error.args) from error
 
 
 def _outside_names(source: str, name: str) -> set[str]:

@@ -6,7 +6,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from kerasql.registry.store import Registry
+    from kerasql.registry.version import Version
 
 notes = Console(stderr=True, highlight=False)
 """Progress, hints and errors; stdout holds results alone."""
@@ -74,7 +75,25 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 
 @main.command()
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="In place of FILE: weights alone, with --architecture or with code that has build().",
+)
+@click.option(
+    "--architecture",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The model's to_json() or to_yaml().",
+)
+@click.option(
+    "--code",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Python source of custom layers, and a function for each Lambda; needs --trust-code.",
+)
 @click.option(
     "--preprocess",
     multiple=True,
@@ -94,7 +113,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 @click.option("--top-k", type=int, default=5, show_default=True)
 @click.option("--columns", metavar="A,B,…", help="Names of a tabular input's numbers.")
 @click.option("--engine", help="openvino or keras (default: the faster one that equals Keras).")
-@click.option("--trust-code", is_flag=True, help="Let the given Python source run on executors.")
+@click.option(
+    "--trust-code",
+    is_flag=True,
+    help="Let the given Python source run: here in a child process, and on executors.",
+)
 @click.option("--description", default="")
 @click.option("--tag", "tags", multiple=True)
 @click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER")
@@ -105,7 +128,7 @@ def register(
     ctx: click.Context,
     /,
     name: str,
-    file: Path,
+    file: Path | None,
     preprocess: Sequence[str],
     labels: Sequence[str],
     label: Sequence[str],
@@ -116,7 +139,7 @@ def register(
     as_json: bool,
     **facts: Any,
 ) -> None:
-    """Put FILE (.h5 or .keras) into the registry as the next version of NAME."""
+    """Put FILE (.h5 or .keras, of any Keras) into the registry as the next version of NAME."""
     if labels and label:
         raise InvalidInput("give the class names as --labels FILE or as --label, not both")
     with opened(ctx) as registry, notes.status("starting") as status:
@@ -142,12 +165,25 @@ def register(
     else:
         aliases = f", alias {', '.join(version.aliases)}" if version.aliases else ""
         click.echo(f"registered {version.ref}{aliases} on the engine {version.engine}")
+    for rewritten in upgrade_lines(version.inspection):
+        notes.print(f"rewritten for Keras 3: {rewritten}", markup=False, soft_wrap=True)
     if refused := version.engine_report.get("refused"):
         notes.print(f"note: {refused}", markup=False)
     if not version.aliases:
         notes.print(
             f"to make it production: kerasql alias {version.name} {version.number} production"
         )
+
+
+def upgrade_lines(inspection: Mapping[str, Any]) -> list[str]:
+    """What was rewritten for Keras 3, in plain words with the layers it touched."""
+    from kerasql.registry.h5.shown import shown
+
+    return [
+        f"{one['rule']} ({', '.join(shown(name, 60) for name in one['layers'][:5])}"
+        + (f" and {one['count'] - 5} more)" if one["count"] > 5 else ")")
+        for one in inspection.get("upgrade", [])
+    ]
 
 
 def user() -> str:
@@ -218,6 +254,40 @@ def metric_option(text: str) -> tuple[str, float]:
 
 
 @main.command()
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
+)
+@click.option("--layers", is_flag=True, help="List all layers (default: the first 20).")
+@click.option(
+    "--code",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Python source that will be given with it; it is read, not run.",
+)
+@as_json
+def check(files: Sequence[Path], layers: bool, code: Path | None, as_json: bool) -> None:
+    """Say what each FILE is and whether it can be registered; nothing in it is run.
+
+    The exit code is 1 where a file cannot be registered as it is. No registry is needed.
+    """
+    from kerasql.registry.code import defines, read_source
+    from kerasql.registry.h5.report import report_of, rows
+
+    known = defines(read_source(code)) if code else frozenset[str]()
+    reports = [report_of(file, known) for file in files]
+    if as_json:
+        found = [report.to_json() for report in reports]
+        print_json(found[0] if len(found) == 1 else found)
+    else:
+        for number, report in enumerate(reports):
+            if number:
+                click.echo()
+            print_table(("", ""), rows(report, all_layers=layers), header=False)
+    if not all(report.registrable for report in reports):
+        sys.exit(1)
+
+
+@main.command()
 @as_json
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
@@ -246,9 +316,10 @@ def models(ctx: click.Context, as_json: bool) -> None:
 
 @main.command()
 @click.argument("ref")
+@click.option("--code", "as_code", is_flag=True, help="Print the Python source it carries.")
 @as_json
 @click.pass_context
-def show(ctx: click.Context, ref: str, as_json: bool) -> None:
+def show(ctx: click.Context, ref: str, as_code: bool, as_json: bool) -> None:
     """Show one version: REF is name, name@3 or name@production."""
     from kerasql.registry.names import function_names
     from kerasql.registry.preprocess import preprocessor_from_json
@@ -256,6 +327,9 @@ def show(ctx: click.Context, ref: str, as_json: bool) -> None:
 
     with opened(ctx) as registry:
         version = registry.get(ref)
+        source = registry.code(ref) if as_code else None
+    if as_code:
+        return click.echo(source, nl=False) if source else notes.print("it carries no code")
     if as_json:
         return print_json(version.to_json())
     calls = function_names(version.name, version.aliases, [(version.number, version.has_scores)])
@@ -284,6 +358,8 @@ def show(ctx: click.Context, ref: str, as_json: bool) -> None:
         ("not used", report.get("refused")),
         ("layers", f"{len(version.layers)}, {version.parameters:,} parameters"),
         ("saved with Keras", version.keras_version),
+        *(("rewritten for Keras 3", line) for line in upgrade_lines(version.inspection)),
+        ("code", code_line(version)),
         ("description", version.description),
         ("tags", ", ".join(version.tags)),
         ("metrics", ", ".join(f"{k} {v:g}" for k, v in version.metrics.items())),
@@ -293,6 +369,14 @@ def show(ctx: click.Context, ref: str, as_json: bool) -> None:
         ("size", f"{version.artifacts['model'].size_bytes:,} bytes"),
     ]
     return print_table(("", ""), [row for row in rows if row[1]], header=False)
+
+
+def code_line(version: Version) -> str | None:
+    """That a version carries source, and how to read it."""
+    artifact = version.artifacts.get("code")
+    if artifact is None:
+        return None
+    return f"{artifact.size_bytes:,} bytes of Python: kerasql show {version.ref} --code"
 
 
 @main.command()

@@ -1,0 +1,180 @@
+"""The Keras 3 model of a file of any age. In the child process only.
+
+A file of Keras 3 is loaded as it is. Any other is built from its upgraded architecture and saved
+as a ``.keras`` file, which is what engines load.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from kerasql.registry import engine as engines
+from kerasql.registry.code import BUILDER, defines, objects
+from kerasql.registry.errors import InvalidInput, WeightsMissing
+from kerasql.registry.h5.audit import lambda_names
+from kerasql.registry.h5.build import build, load_weights, mirror
+from kerasql.registry.h5.upgrade import facts_of, generation, upgrade
+from kerasql.registry.h5.upgrade.graph import plain_class
+from kerasql.registry.h5.weights import from_theano, read_weights
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A Keras model with its weights; upgraded is the file that engines load instead of the given
+
+    one, and applied says what was rewritten (dicts of rule, source, layers).
+    """
+
+    model: Any
+    upgraded: Path | None
+    applied: list[dict[str, Any]]
+
+
+def opened(request: Mapping[str, Any], folder: Path, *, threads: int) -> Opened:
+    """Load what the request names: path, architecture (JSON or None), code (source or None)."""
+    path, config, source = Path(request["path"]), request["architecture"], request["code"]
+    code = objects(source) if source else {}
+    applied: list[dict[str, Any]] = []
+    if config is None:
+        model = from_builder(code, path, folder)
+    elif generation(config, request["keras_version"]) < 3:
+        model, applied = from_old(request, path, code, folder)
+    elif request["format"] == "weights" or source:
+        model = from_keras3(config, path, code, folder)
+    else:
+        return Opened(engines.load_keras(path, code=source, threads=threads), None, [])
+    upgraded = folder / "upgraded.keras"
+    model.save(upgraded)
+    del model
+    # What engines will load is what is proven.
+    return Opened(engines.load_keras(upgraded, code=source, threads=threads), upgraded, applied)
+
+
+def from_old(
+    request: Mapping[str, Any], path: Path, code: Mapping[str, Any], folder: Path
+) -> tuple[Any, list[dict[str, Any]]]:
+    """A model of Keras 1 or 2, rewritten."""
+    config, version = request["architecture"], request["keras_version"]
+    names = defines(request["code"] or "")
+    if request["format"] == "keras":
+        upgraded = upgrade(config, facts_of(config, version, defines=names))
+        model = build(upgraded.model, code)
+        give_weights(model, path, folder)
+    else:
+        with h5py.File(path, "r") as file:
+            groups = read_weights(file)
+            theano = from_theano(groups, request["backend"])
+            upgraded = upgrade(config, facts_of(config, version, theano=theano, defines=names))
+            model = build(upgraded.model, code)
+            if groups:
+                load_weights(upgraded.model, model, groups)
+        if not groups:
+            # tf.keras 2.12 and later: names ending in .weights.h5 have Keras 3's layout.
+            give_weights(model, path, folder)
+    return model, [asdict(one) for one in upgraded.applied]
+
+
+def from_keras3(
+    config: Mapping[str, Any], path: Path, code: Mapping[str, Any], folder: Path
+) -> Any:
+    """A model of Keras 3 whose weights lie apart, or whose Lambdas are the owner's functions."""
+    with keras.saving.custom_object_scope(dict(code)):
+        model = from_config(with_own(config, code))
+    give_weights(model, path, folder)
+    return model
+
+
+def from_config(config: Mapping[str, Any]) -> Any:
+    """A model from an architecture of Keras 3; its ``.h5`` files have it without modules."""
+    if "module" in config:
+        return keras.saving.deserialize_keras_object(config, safe_mode=True)
+    kind = keras.Sequential if config["class_name"] == "Sequential" else keras.Model
+    return kind.from_config(config["config"])
+
+
+def from_builder(code: Mapping[str, Any], path: Path, folder: Path) -> Any:
+    """The model that the owner's ``build()`` returns, with the file's weights."""
+    if BUILDER not in code:
+        raise InvalidInput(
+            f"the file holds weights only and the code defines no function {BUILDER}(); "
+            "write one that returns the model, or give its architecture as JSON or YAML"
+        )
+    model = code[BUILDER]()
+    if not isinstance(model, keras.Model):
+        raise InvalidInput(f"{BUILDER}() returned {type(model).__name__}, not a Keras model")
+    give_weights(model, path, folder)
+    return model
+
+
+def give_weights(model: Any, path: Path, folder: Path) -> None:
+    """Give a Keras 3 model the weights of a file, in the layout of whichever Keras wrote it."""
+    if not zipfile.is_zipfile(path):
+        with h5py.File(path, "r") as file:
+            groups = read_weights(file)
+        if groups:
+            return load_weights(mirror(model), model, groups)
+    try:
+        model.load_weights(weights_file(path, folder))
+    except ValueError as error:
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise WeightsMissing(model.name, said[:400]) from error
+    return None
+
+
+def weights_file(path: Path, folder: Path) -> Path:
+    """The weights in Keras 3's layout under the name that Keras insists on."""
+    target = folder / "given.weights.h5"
+    with path.open("rb") as file:
+        is_archive = file.read(2) == b"PK"
+    if not is_archive:
+        target.symlink_to(path)
+        return target
+    with (
+        zipfile.ZipFile(path) as archive,
+        archive.open("model.weights.h5") as member,
+        target.open("wb") as copy,
+    ):
+        shutil.copyfileobj(member, copy)
+    return target
+
+
+CODE_OF_A_LAMBDA = ("function", "output_shape", "mask")
+"""Where Keras 3 keeps bytecode in the config of a Lambda."""
+
+
+def with_own(node: Any, code: Mapping[str, Any]) -> Any:
+    """A Keras 3 architecture that names the owner's classes and functions as the source does.
+
+    Whatever package they were registered under; never the bytecode of a Lambda.
+    """
+    if isinstance(node, list):
+        return [with_own(one, code) for one in node]
+    if not isinstance(node, Mapping):
+        return node
+    node = {key: with_own(value, code) for key, value in node.items()}
+    name, config = node.get("class_name"), node.get("config")
+    if not isinstance(name, str):
+        return node
+    if (own := plain_class(name)) in code:
+        node |= {"class_name": own, "registered_name": own}
+    if name == "Lambda" and isinstance(config, dict):
+        function = next((one for one in lambda_names(config) if one in code), None)
+        if function is None:
+            raise InvalidInput(f"the code defines no function {lambda_names(config)[0]!r}")
+        node["config"] = {k: v for k, v in config.items() if k not in CODE_OF_A_LAMBDA} | {
+            "function": {
+                "module": "builtins",
+                "class_name": "function",
+                "config": function,
+                "registered_name": "function",
+            }
+        }
+    return node
