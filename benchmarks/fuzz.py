@@ -31,7 +31,7 @@ import h5py
 from kerasql.registry.errors import InvalidFile, NotUnderstood
 from kerasql.registry.h5.audit import audit
 from kerasql.registry.h5.inspect import inspect, require_model
-from kerasql.registry.h5.report import rewrites
+from kerasql.registry.h5.judge import rewrites
 
 LONGEST_S = 5
 MEMORY_BYTES = 3 * 2**30

@@ -26,26 +26,28 @@ def read_source(path: str | Path) -> str:
     """The text of a Python file, if it is Python; nothing of it is run."""
     path = Path(path)
     try:
+        if not path.is_file():
+            raise InvalidInput(f"there is no code at {str(path)!r}; give a Python file")
         if path.stat().st_size > LARGEST_BYTES:
             raise InvalidInput(f"{path.name} is larger than {LARGEST_BYTES:,} bytes of source")
         source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the code {str(path)!r} cannot be read: {error}") from error
-    defines(source)
+        raise InvalidInput(f"the code {path.name} cannot be read: {error}") from error
+    defines(source, path.name)
     return source
 
 
-def defines(source: str) -> frozenset[str]:
+def defines(source: str, name: str = "the code") -> frozenset[str]:
     """The names of the classes and functions that a source defines at its top level."""
     try:
-        tree = ast.parse(source)
+        tree = ast.parse(source, name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InvalidInput(f"the code is not Python: {error}") from error
+        raise InvalidInput(f"{name} is not Python: {error}") from error
     names: set[str] = set()
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             names.add(node.name)
-        elif isinstance(node, ast.Assign):
+        elif isinstance(node, ast.Assign) and not isinstance(node.value, ast.Constant):
             names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     return frozenset(names)
 

@@ -125,11 +125,33 @@ def load_keras(path: Path, *, threads: int, code: str | None = None) -> Any:
         # Keras chooses its reader by the name's suffix.
         suffix = ".keras" if file.read(2) == b"PK" else ".h5"
         model = keras.saving.load_model(
-            linked(path, folder, f"model{suffix}"), compile=False, safe_mode=True
+            linked(path, folder, f"model{suffix}"),
+            custom_objects=operations(keras) if suffix == ".h5" else None,
+            compile=False,
+            safe_mode=True,
         )
+    for layer in model._flatten_layers():
+        # Keras 3.15.1 takes the number of rows for that of steps where it is free.
+        if type(layer) is keras.layers.TimeDistributed:
+            layer.__class__ = legacy.FreeSteps
     if not model.inputs:
         raise ValueError("the file does not say what shape its input has")
     return keras.Model(model.inputs, model.outputs)
+
+
+def operations(keras: Any) -> dict[str, Any]:
+    """Keras' own operations, which a ``.h5`` of Keras 3 names without their module.
+
+    The audit has passed every name in the file; layers of the same name come first.
+    """
+    found: dict[str, Any] = {}
+    waiting = [keras.Operation]
+    while waiting:
+        for one in waiting.pop().__subclasses__():
+            if one.__module__.startswith("keras.src.ops."):
+                found[one.__name__] = one
+            waiting.append(one)
+    return {name: one for name, one in found.items() if not hasattr(keras.layers, name)}
 
 
 def require_keras(version: str) -> None:

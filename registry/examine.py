@@ -125,7 +125,11 @@ def examined(
                 keras_version=audited["keras_version"],
                 engine=constructed.engine,
                 engine_report=constructed.engine_report,
-                inspection={**inspection.report(), "upgrade": constructed.upgrade},
+                inspection={
+                    **inspection.report(),
+                    "upgrade": constructed.upgrade,
+                    "built_by_code": audited["architecture"] is None,
+                },
             ),
             preprocess=constructed.preprocess,
             outputs=outputs,

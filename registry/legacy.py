@@ -11,6 +11,9 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.src import backend
+from keras.src.applications.convnext import LayerScale as LayerScale
+from keras.src.applications.convnext import StochasticDepth as StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer as CustomScaleLayer
 
 registered = keras.saving.register_keras_serializable(package="kerasql")
@@ -388,6 +391,18 @@ class AllMasks:
         return both
 
 
+class PlainMerge:
+    """For layers that merge tensors: masked steps too, whose numbers Keras 3 replaces."""
+
+    operation: Any
+
+    def _merge_function(self, inputs: Any) -> Any:
+        merged = inputs[0]
+        for one in inputs[1:]:
+            merged = self.operation(merged, one)
+        return merged
+
+
 @registered
 class MaskedAdd(AllMasks, keras.layers.Add):  # type: ignore[misc]
     """Add, by Keras 2's masks."""
@@ -399,8 +414,10 @@ class MaskedSubtract(AllMasks, keras.layers.Subtract):  # type: ignore[misc]
 
 
 @registered
-class MaskedMultiply(AllMasks, keras.layers.Multiply):  # type: ignore[misc]
+class MaskedMultiply(AllMasks, PlainMerge, keras.layers.Multiply):  # type: ignore[misc]
     """Multiply, by Keras 2's masks."""
+
+    operation = staticmethod(ops.multiply)
 
 
 @registered
@@ -409,13 +426,17 @@ class MaskedAverage(AllMasks, keras.layers.Average):  # type: ignore[misc]
 
 
 @registered
-class MaskedMaximum(AllMasks, keras.layers.Maximum):  # type: ignore[misc]
+class MaskedMaximum(AllMasks, PlainMerge, keras.layers.Maximum):  # type: ignore[misc]
     """Maximum, by Keras 2's masks."""
+
+    operation = staticmethod(ops.maximum)
 
 
 @registered
-class MaskedMinimum(AllMasks, keras.layers.Minimum):  # type: ignore[misc]
+class MaskedMinimum(AllMasks, PlainMerge, keras.layers.Minimum):  # type: ignore[misc]
     """Minimum, by Keras 2's masks."""
+
+    operation = staticmethod(ops.minimum)
 
 
 @registered
@@ -509,3 +530,73 @@ class AxesNormalization(keras.layers.Layer):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         own = {"axis": self.axis, "epsilon": self.epsilon}
         return {**super().get_config(), **own, "center": self.center, "scale": self.scale}
+
+
+@registered
+class FreeSteps(keras.layers.TimeDistributed):  # type: ignore[misc]
+    """TimeDistributed of all steps at once: (rows, steps, …) as (rows * steps, …) and back.
+
+    Where the number of steps is free, Keras 3.15.1's own takes the number of rows for it.
+    """
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        kwargs: dict[str, Any] = {}
+        if self.layer._call_has_mask_arg and mask is not None:
+            kwargs["mask"] = folded(mask)
+        if self.layer._call_has_training_arg:
+            kwargs["training"] = training
+        return unfolded(self.layer(folded(inputs), **kwargs), inputs)
+
+
+@registered
+class EveryStep(FreeSteps):
+    """TimeDistributed as in Keras 1 and 2, which asks the layer that it holds for the mask."""
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        # A mask of whole steps is none of the layer's.
+        inner = None if mask is None or len(mask.shape) < 3 else mask
+        return super().call(inputs, training=training, mask=inner)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        inner = None
+        if self.layer.supports_masking:
+            flat = None if mask is None else folded(mask)
+            inner = self.layer.compute_mask(folded(inputs), flat)
+        if inner is not None:
+            return unfolded(inner, inputs)
+        while mask is not None and len(mask.shape) > 2:
+            mask = ops.any(mask, axis=-1)
+        return mask
+
+
+# Archives name the weights by the class: those of tf.keras have to be found.
+EveryStep.__name__ = "TimeDistributed"
+
+
+def folded(x: Any) -> Any:
+    """(rows, steps, …) as (rows * steps, …)."""
+    return ops.reshape(x, (-1, *lengths(x)[2:]))
+
+
+def unfolded(y: Any, x: Any) -> Any:
+    """(rows * steps, …) as (rows, steps, …), with the steps of x."""
+    return ops.reshape(y, (-1, lengths(x)[1], *lengths(y)[1:]))
+
+
+def lengths(x: Any) -> list[Any]:
+    """The lengths of a tensor's axes, as numbers where they are known."""
+    found = ops.shape(x)
+    return [found[axis] if n is None else n for axis, n in enumerate(x.shape)]
+
+
+@registered
+class SmoothUpSampling2D(keras.layers.UpSampling2D):  # type: ignore[misc]
+    """UpSampling2D by interpolation, also of pictures of any size, which Keras 3.15 refuses."""
+
+    def call(self, inputs: Any) -> Any:
+        turned = self.data_format == "channels_first"
+        x = ops.transpose(inputs, (0, 2, 3, 1)) if turned else inputs
+        _, height, width, _ = lengths(x)
+        size = (height * self.size[0], width * self.size[1])
+        x = backend.image.resize(x, size, self.interpolation, data_format="channels_last")
+        return ops.transpose(x, (0, 3, 1, 2)) if turned else x

@@ -242,6 +242,8 @@ class Registry:
         given: dict[str, str] = {
             role: deposits[role].sha256 for role in ("architecture", "code") if role in deposits
         }
+        if examined.inspection.get("built_by_code"):
+            given["built"] = "by code"
         key = fingerprint(
             deposits["model"].sha256, outputs, engine=examined.engine, given=given, **made_of
         )

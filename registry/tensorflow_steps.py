@@ -169,7 +169,15 @@ def batch_flatten(x: Any) -> Any:
     return tf.reshape(x, tf.stack([-1, tf.reduce_prod(tf.shape(x)[1:])]))
 
 
+def add(x: Any, y: Any, name: str | None = None) -> Any:
+    """The sum x + y, also where x is a plain number, which TensorFlow's own cannot begin with."""
+    if not hasattr(x, "dtype"):
+        x = tf.convert_to_tensor(x, getattr(y, "dtype", None))
+    return tf.add(x, y)
+
+
 OURS: dict[str, Callable[..., Any]] = {
+    "__operators__.add": add,
     "__operators__.getitem": getitem,
     "compat.v1.squeeze": squeeze,
     "fill": partial(filled, tf.fill),

@@ -91,6 +91,12 @@ def mask() -> keras.Model:
 NETWORKS = (image, gray, tabular, vector, pair, words, bag, mask)
 
 
+@keras.saving.register_keras_serializable("pack")
+def double_relu(x: Any) -> Any:
+    """A function of a user's own, registered in a package."""
+    return keras.ops.relu(x) * 2
+
+
 class Scale(layers.Layer):
     """A layer of a user's own: a factor and a trained bias."""
 
@@ -168,6 +174,9 @@ def main(folder: Path) -> None:
     custom.layers[-1].bias.assign([1.0, 2.0, 3.0])
     keep(custom, folder / "custom.h5")
     custom.save(folder / "custom.keras")
+    activated = keras.Sequential([keras.Input((2,)), layers.Dense(3, activation=double_relu)])
+    keep(activated, folder / "activated.h5")
+    activated.save(folder / "activated.keras")
     apart = tabular()
     keep(apart, folder / "only.h5")
     apart.save_weights(folder / "only.weights.h5")

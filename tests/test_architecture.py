@@ -63,16 +63,20 @@ config:
             "a NumPy scalar that is no number",
         ),
         ("a: [1, 2", "neither JSON nor plain YAML"),
-        ("{not json", "neither JSON nor plain YAML"),
+        ("{not json", "is not readable JSON"),
         (b"\xff\xfe\x00", "neither JSON nor plain YAML"),
         ("- 1\n- 2", "it names no class"),
         ("{}", "it names no class"),
         ('{"class_name": 3}', "it names no class"),
         ("[" * 100_000, "neither JSON nor plain YAML"),
-        ('{"a":' * 100_000, "neither JSON nor plain YAML"),
+        ('{"a":' * 100_000, "is not readable JSON"),
         ("a: &a [*a]", "neither JSON nor plain YAML"),
         ("a: 2020-01-01", "date is no JSON value"),
         ("a" * (LONGEST_YAML + 1), "YAML of more than"),
+        ("a: &a {k: 1}\nb:\n  <<: *a", r"a merge \(<<\) is not read"),
+        ('{"class_name": "A", "class_name": "B"}', "says 'class_name' twice"),
+        ("[" + "[]," * 4_000_000 + "[]]", "neither JSON nor plain YAML|YAML of more than"),
+        ('{"a": [' + "[]," * 4_000_000 + "[]]}", "says more than"),
     ],
 )
 def test_what_is_no_architecture_is_said_and_nothing_is_run(
@@ -94,5 +98,5 @@ def test_a_billion_laughs_end_soon(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InvalidFile, match="cannot be read"):
+    with pytest.raises(InvalidFile, match="there is no such file"):
         read_architecture(tmp_path / "none.json", "none.json")

@@ -101,7 +101,7 @@ def test_the_networks_of_the_tests_pass(networks: Path) -> None:
     for path in sorted(networks.glob("*.keras")):
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
-        audit(path.name, config, defines=frozenset(["Scale"]))
+        audit(path.name, config, defines=frozenset(["Scale", "double_relu"]))
 
 
 def test_a_custom_layer_says_how_to_give_its_source() -> None:
@@ -295,3 +295,30 @@ print(json.dumps({
     }
     for kind, names in installed.items():
         assert getattr(allowed, kind) == names - unsafe | extra.get(kind, set()), kind
+
+
+def test_code_cannot_take_over_what_holds_functions_and_models() -> None:
+    """A Lambda may be called ``function``; the code for it must not open every function."""
+    evil = layer("Dense", activation={"class_name": "function", "config": "plot_model"})
+    taken = frozenset(["function", "Sequential", "__tuple__"])
+    with pytest.raises(RefusedFile, match="plot_model"):
+        audit("m.h5", evil, defines=taken)
+    assert lambda_names({"name": "function"}) == ("function_",)
+
+
+def test_a_function_that_keras_3_registered_passes_with_its_source() -> None:
+    function = {"class_name": "function", "config": "pack>act", "registered_name": "function"}
+    config = layer("Dense", activation={**function, "module": "builtins"})
+    audit("m.h5", config, defines=frozenset(["act"]))
+    with pytest.raises(RefusedFile, match="pack>act"):
+        audit("m.h5", config)
+
+
+def test_a_layer_may_be_called_like_a_path() -> None:
+    """As converters from ONNX call them."""
+    audit("m.h5", layer("Dense", name="/model/conv"))
+
+
+def test_names_that_only_kerasql_writes_are_refused() -> None:
+    with pytest.raises(RefusedFile, match="only kerasql itself writes"):
+        audit("m.h5", layer("Dense", units="kerasql>Operator"))

@@ -75,13 +75,17 @@ def answers(session: SparkSession, registry: Registry, name: str, rows: np.ndarr
 
 
 def test_what_a_source_defines_is_known_without_running_it() -> None:
-    text = "import os\nraise SystemExit\nclass A: ...\ndef f(): ...\ng = f\n_, h = 1, 2\n"
+    text = "import os\nraise SystemExit\nclass A: ...\ndef f(): ...\ng = f\n_, h = 1, 2\nN = 3\n"
     assert defines(text) == {"A", "f", "g"}
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [(b"def f(:", "is not Python"), (b"\xff\xfe", "cannot be read"), (b"#" * 2**21, "larger than")],
+    [
+        (b"def f(:", r"code\.py is not Python"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"#" * 2**21, "larger than"),
+    ],
 )
 def test_a_source_that_cannot_be_read_is_said(tmp_path: Path, text: bytes, sentence: str) -> None:
     (tmp_path / "code.py").write_bytes(text)
@@ -136,6 +140,34 @@ def test_a_custom_layer_is_served_with_its_source(
         np.testing.assert_allclose(ours, kept["y0"], atol=1e-5)
 
 
+@pytest.mark.parametrize("file", ["activated.h5", "activated.keras"])
+def test_a_custom_function_is_served_with_its_source(
+    sqlite_registry: Registry, networks: Path, source: Any, session: SparkSession, file: str
+) -> None:
+    with pytest.raises(RefusedFile, match="double_relu"):
+        sqlite_registry.register("m", networks / file)
+    code = source("import keras\n\n\ndef double_relu(x):\n    return keras.ops.relu(x) * 2\n")
+    sqlite_registry.register(
+        "m", networks / file, code=code, trust_code=True, engine="keras", output="scores"
+    )
+    with np.load(networks / "activated.npz") as kept:
+        ours = answers(session, sqlite_registry, "m", kept["x0"])
+        np.testing.assert_allclose(ours, kept["y0"], atol=1e-5)
+
+
+def test_the_same_bytes_built_by_code_are_another_version(
+    sqlite_registry: Registry, networks: Path, source: Any
+) -> None:
+    text = BUILDER.replace('"tanh"', '"relu"')
+    whole = sqlite_registry.register(
+        "m", networks / "tabular.h5", code=source(text), trust_code=True
+    )
+    built = sqlite_registry.register(
+        "m", weights=networks / "tabular.h5", code=source(text), trust_code=True
+    )
+    assert (whole.number, built.number, built.existed) == (1, 2, False)
+
+
 def test_other_code_is_another_version(
     sqlite_registry: Registry, networks: Path, source: Any
 ) -> None:
@@ -154,7 +186,7 @@ def test_other_code_is_another_version(
         ("def twice(x):\n    raise ValueError('no')", InvalidFile, "no"),
         ("import nothing_like_it\n\n\ndef twice(x): ...", SourceFailed, "nothing_like_it"),
         ("raise SystemExit(3)\n\n\ndef twice(x): ...", SourceFailed, "SystemExit"),
-        ("twice = 3", InvalidInput, "defines no function 'twice'"),
+        ("twice = 3 + 0", InvalidInput, "defines no function 'twice'"),
     ],
 )
 def test_source_that_fails_is_one_sentence(

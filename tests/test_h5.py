@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tests.test_sandbox import constructed, silent
 
-from kerasql.registry.errors import InvalidInput
+from kerasql.registry.errors import ConstructFailed, InvalidFile, InvalidInput, InvalidLabels
+from kerasql.registry.h5.construct import its_error, said_by
 from kerasql.registry.h5.inspect import inspect
 
 
@@ -51,3 +52,20 @@ def test_an_engine_that_cannot_is_refused_with_its_reason(networks: Path, tmp_pa
         InvalidInput, match="the engine 'openvino' cannot serve this model: .*Tensor"
     ):
         constructed(networks / "words.h5", tmp_path, engine="openvino")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [("nonsense\n", "'nonsense'"), ("[1]", r"'\[1\]'"), ("\x1b[31m", r"\\x1b")],
+)
+def test_what_code_writes_among_the_childs_messages_is_one_sentence(
+    line: str, sentence: str
+) -> None:
+    with pytest.raises(ConstructFailed, match=sentence):
+        said_by(line, "m.h5")
+
+
+def test_only_errors_of_kerasql_come_back_from_the_child() -> None:
+    assert type(its_error({"invalid": "sys", "args": []}, "m")) is ConstructFailed
+    assert type(its_error({"invalid": "InvalidLabels", "args": ["no"]}, "m")) is InvalidLabels
+    assert type(its_error({"invalid": "WeightsMissing", "args": ["a", "b"]}, "m")) is InvalidFile

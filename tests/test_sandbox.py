@@ -158,6 +158,18 @@ def test_given_code_finds_no_secret_of_its_caller(
     assert found == []
 
 
+def test_given_code_cannot_look_into_its_caller(networks: Path, tmp_path: Path) -> None:
+    """Where the machine has user namespaces: what root may read, the child may not."""
+    found = said(
+        networks,
+        tmp_path,
+        "import os\nfound = []\nfor name in ('environ', 'mem'):\n"
+        "    try:\n        open(f'/proc/{os.getppid()}/{name}', 'rb').close()\n"
+        "        found.append(name)\n    except OSError:\n        pass\n",
+    )
+    assert found == []
+
+
 def test_given_code_finds_no_open_file_of_its_caller(networks: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("hush")
     opened = os.open(tmp_path / "secret.txt", os.O_RDONLY)

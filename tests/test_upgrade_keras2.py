@@ -11,7 +11,7 @@ import pytest
 
 from kerasql.registry.errors import NotUnderstood
 from kerasql.registry.h5.upgrade import RULES, every_rule, keras2
-from kerasql.registry.h5.upgrade.graph import Call, Layer, Ref
+from kerasql.registry.h5.upgrade.graph import Call, Layer, Model, Ref
 from kerasql.registry.h5.upgrade.rule import Facts
 
 Apply = Callable[[Layer, Facts], bool]
@@ -129,6 +129,16 @@ def test_layers_as_activations() -> None:
     one = layer("Dense", activation=written)
     found = changed(keras2.layers_as_activations, one)["activation"]
     assert (found["class_name"], found["config"]) == ("LeakyReLU", {"negative_slope": 0.1})
+
+
+def test_weighted_activations() -> None:
+    activation = {"class_name": "PReLU", "config": {"shared_axes": [1]}}
+    model = Model("Sequential", "m", "m", {}, layers=[layer("Conv2D", activation=activation)])
+    assert keras2.weighted_activations(model, TWO)
+    (parts,) = model.layers
+    assert isinstance(parts, Model)
+    assert [one.class_name for one in parts.layers] == ["Conv2D", "PReLU"]
+    assert "activation" not in parts.layers[0].config
 
 
 def test_batch_normalization() -> None:
@@ -253,6 +263,26 @@ def test_corners_in_place() -> None:
     assert not keras2.corners_in_place(one, TWO)
     assert keras2.corners_in_place(one, Facts(2, standalone=True))
     assert one.class_name == "CornerUpSampling2D"
+
+
+def test_time_distributed() -> None:
+    one = layer("TimeDistributed")
+    assert keras2.time_distributed(one, TWO)
+    assert one.class_name == "EveryStep"
+
+
+def test_attention_dropout() -> None:
+    assert changed(keras2.attention_dropout, layer("MultiHeadAttention", dropout=0.1)) == {
+        "dropout": 0.0
+    }
+    assert not keras2.attention_dropout(layer("Dropout", dropout=0.1), TWO)
+
+
+def test_smooth_upsampling() -> None:
+    one = layer("UpSampling2D", interpolation="bilinear")
+    assert keras2.smooth_upsampling(one, TWO)
+    assert one.class_name == "SmoothUpSampling2D"
+    assert not keras2.smooth_upsampling(layer("UpSampling2D", interpolation="nearest"), TWO)
 
 
 def test_given_function() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from kerasql.registry.errors import NotUnderstood
 from kerasql.registry.h5.upgrade.graph import Call, Layer, Ref
-from kerasql.registry.h5.upgrade.operators import OPERATORS, TF_NODE_OPS, TF_OPERATORS
+from kerasql.registry.h5.upgrade.operators import OPERATORS, TF_NODE_OPS, TF_OPERATORS, typed
 from kerasql.registry.h5.upgrade.rule import Facts
 
 X, Y = Ref("x", 0, 0), Ref("y", 0, 0)
@@ -42,6 +42,12 @@ def test_a_function_becomes_an_operator_without_its_name() -> None:
     layer = function("math.multiply", X, y=2.0, name=None)
     assert (layer.class_name, layer.config) == ("operator", {"operator": "math.multiply"})
     assert layer.calls == [Call([X], {"y": 2.0})]
+
+
+def test_constants_that_are_text_stay_as_they_are() -> None:
+    """As NumPy's text each would be as long as the longest."""
+    assert typed(["a", "b" * 1000], "str_") == ["a", "b" * 1000]
+    assert typed([1, 2], "int8").dtype == "int8"
 
 
 def test_dropout_of_nothing_passes_on() -> None:

@@ -22,6 +22,8 @@ LAYERS = frozenset(
         "CuDNNLSTM",
         "Custom>CustomScaleLayer",
         "CustomScaleLayer",
+        "LayerScale",
+        "StochasticDepth",
         "Deconvolution2D",
         "Deconvolution3D",
         "GRUCellV1",
@@ -54,7 +56,10 @@ LAYERS = frozenset(
         "UnifiedLSTM",
     ]
 )
-"""Layers of other names or of no successor; ``CustomScaleLayer`` is InceptionResNetV2's."""
+"""Layers of other names or of no successor; ``CustomScaleLayer`` is InceptionResNetV2's,
+
+``LayerScale`` and ``StochasticDepth`` are ConvNeXt's.
+"""
 
 
 INITIALIZERS = frozenset(

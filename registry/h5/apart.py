@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,25 @@ PASSED_ON = ("PATH", "PYTHONPATH", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
 
 def inspect_apart(path: Path, name: str | None = None) -> Inspection:
     """The same as ``inspect``; InvalidFile too where reading the file does not end."""
-    name = name or path.name
-    command = [sys.executable, "-P", "-m", "kerasql.registry.h5.apart", str(path), name]
+    said = ask("inspect", path, name or path.name)
+    return inspection_of(said["facts"], said["config"])
+
+
+def inspection_of(facts: Mapping[str, Any], config: Any) -> Inspection:
+    """An inspection from what ``report`` of it said, and the config."""
+    layers = [Layer(**one) for one in facts["layers"]]
+    return Inspection(**{**facts, "layers": layers}, config=config)
+
+
+def ask(what: str, path: Path, name: str, *more: str) -> dict[str, Any]:
+    """What the child process says of a file; InvalidFile where it refuses it or does not end."""
+    module = "kerasql.registry.h5.apart"
+    command = [sys.executable, "-P", "-m", module, what, str(path), name, *more]
     try:
         child = subprocess.run(
             command, env=_environment(), capture_output=True, timeout=LONGEST_S + 5, check=False
         )
-        said = json.loads(child.stdout)
+        said: dict[str, Any] = json.loads(child.stdout)
     except (subprocess.TimeoutExpired, ValueError, RecursionError) as error:
         raise InvalidFile(
             name,
@@ -39,9 +52,7 @@ def inspect_apart(path: Path, name: str | None = None) -> Inspection:
     if "refused" in said:
         kind = RefusedFile if said["refused"] else InvalidFile
         raise kind(name, said["reason"])
-    facts: dict[str, Any] = said["facts"]
-    layers = [Layer(**one) for one in facts.pop("layers")]
-    return Inspection(**facts, layers=layers, config=said["config"])
+    return said
 
 
 def _environment() -> dict[str, str]:
@@ -54,13 +65,22 @@ def _environment() -> dict[str, str]:
     }
 
 
-def main(path: Path, name: str) -> None:
-    """In the child process: print what ``inspect`` says, or its error, as JSON."""
+def main(what: str, path: Path, name: str, *more: str) -> None:
+    """In the child process: print what ``inspect`` says, or its error, as JSON.
+
+    what is ``inspect``, or ``judge`` for what registering would make of it, where more are the
+    names that code given with the file defines.
+    """
     from kerasql.registry.h5.inspect import inspect
+    from kerasql.registry.h5.judge import judged
 
     try:
         inspection = inspect(path, name)
-        said = {"facts": inspection.report(), "config": inspection.config}
+        said: dict[str, Any] = {"facts": inspection.report()}
+        if what == "inspect":
+            said["config"] = inspection.config
+        else:
+            said["problem"], said["rewrites"] = judged(inspection, name, frozenset(more))
     except InvalidFile as error:
         said = {"refused": isinstance(error, RefusedFile), "reason": error.args[1]}
     sys.stdout.write(json.dumps(said))
@@ -70,4 +90,4 @@ if __name__ == "__main__":
     from kerasql.registry.h5.jail import limit
 
     limit()
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from yaml.constructor import ConstructorError
 
 from kerasql.registry.errors import InvalidFile
+from kerasql.registry.h5.inspect import json_object
 
 LARGEST_BYTES = 64 * 2**20
 LONGEST_YAML = 4 * 2**20
@@ -37,6 +37,11 @@ class Architecture:
 
 class _Loader(yaml.SafeLoader):
     """YAML without objects: what Keras wrote as Python's tuples are lists."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse merges (``<<``), which Keras never wrote: nested ones double a part each time."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise ConstructorError(None, None, "a merge (<<) is not read", node.start_mark)
 
 
 def _tuple(loader: _Loader, node: yaml.Node) -> list[Any]:
@@ -88,13 +93,15 @@ _Loader.add_constructor("tag:yaml.org,2002:python/unicode", _text)
 def read_architecture(path: Path, name: str) -> Architecture:
     """The architecture of a JSON or YAML file; InvalidFile where it is neither. Nothing is run."""
     try:
+        if not path.is_file():
+            raise InvalidFile(name, f"there is no such file ({path})")
         if path.stat().st_size > LARGEST_BYTES:
             raise InvalidFile(name, f"it is larger than {LARGEST_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8")
         is_json = text.lstrip().startswith("{")
         if not is_json and len(text) > LONGEST_YAML:
             raise InvalidFile(name, f"it is YAML of more than {LONGEST_YAML:,} characters")
-        value = plain(json.loads(text) if is_json else yaml.load(text, _Loader))  # noqa: S506
+        value = json_object(name, text) if is_json else plain(yaml.load(text, _Loader))  # noqa: S506
     except InvalidFile:
         raise
     except OSError as error:

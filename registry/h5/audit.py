@@ -66,6 +66,11 @@ VALUES = frozenset(
 )
 """How Keras writes tensors, tuples and slices among the arguments."""
 
+OURS = "kerasql>"
+
+RESERVED = MODELS | VALUES | {"Lambda", "function"}
+"""Names that no code given with a file can take over."""
+
 NEVER = {
     "TFSMLayer": "runs a TensorFlow program from a folder",
     "TorchModuleWrapper": "opens a Python pickle",
@@ -166,7 +171,7 @@ def lambda_names(config: Any) -> tuple[str, ...]:
 def _definable(name: str) -> str:
     name = re.sub(r"\W", "_", name[:LONGEST_SHOWN])
     name = name if name.isidentifier() else f"_{name}"
-    return f"{name}_" if keyword.iskeyword(name) else name
+    return f"{name}_" if keyword.iskeyword(name) or name in RESERVED else name
 
 
 def _findings(config: Any, defines: frozenset[str]) -> Iterator[Finding]:
@@ -221,14 +226,16 @@ def _object(place: Place, node: dict[str, Any], defines: frozenset[str]) -> Iter
     own = name.rpartition(">")[2] if isinstance(name, str) else None
     if own in NEVER:
         yield where, f"= {name!r} {NEVER[own]}; {REBUILD}"
-    elif own in defines and own != "Lambda":
+    elif own in defines and own not in RESERVED:
         yield from _registered(place, node, own)
         return
     elif not isinstance(name, str) or not _known(place, name):
         yield where, _stranger(place, name)
         return
     yield from RULES.get(name, _own)(place, node, defines)
-    yield from _registered(place, node, node.get("config") if name == "function" else name)
+    # Keras 3 writes a function's registered name into its config and "function" beside it.
+    if name != "function" or node.get("registered_name") != "function":
+        yield from _registered(place, node, node.get("config") if name == "function" else name)
     yield from _settings(place, node)
 
 
@@ -368,7 +375,9 @@ def _argument(place: Place, key: str, value: Any, defines: frozenset[str]) -> It
         return
     if named and value not in named[1] and value.rpartition(">")[2] not in defines:
         yield place.below(key), _stranger(place.below(key), value, named[2])
-    elif key in PATH_KEYS or _is_path(value):
+    elif value.startswith(OURS):
+        yield place.below(key), f"= {_shown(value)} is a name that only kerasql itself writes"
+    elif key in PATH_KEYS or (_climbs(value) if key == "name" else _is_path(value)):
         yield (
             place.below(key),
             f"= {_shown(value)} names a file; only values inside the model are read",
@@ -378,7 +387,11 @@ def _argument(place: Place, key: str, value: Any, defines: frozenset[str]) -> It
 
 
 def _is_path(value: str) -> bool:
-    return PATH.match(value) is not None or ".." in value.split("/")
+    return PATH.match(value) is not None or _climbs(value)
+
+
+def _climbs(value: str) -> bool:
+    return ".." in value.split("/")
 
 
 def _is_name(value: Any, known: frozenset[str]) -> bool:
@@ -395,7 +408,7 @@ def _stranger(place: Place, name: Any, kind: str | None = None) -> str:
     what = f"= {_shown(name)} is not one of Keras' own {kind or 'functions'}"
     own = name.rpartition(">")[2] if isinstance(name, str) else ""
     is_name = len(own) <= LONGEST_SHOWN and own.isascii() and own.isidentifier()
-    if not is_name or own in ("Lambda", "function"):
+    if not is_name or own in RESERVED:
         return f"{what}; {REBUILD}"
     defines = f"defines {'class ' if kind in ('layers', 'models') else ''}{own}"
     return f"{what}; give its source: code='file.py' that {defines}, and {TRUST}, or {REBUILD}"

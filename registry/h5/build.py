@@ -12,8 +12,12 @@ from kerasql.registry import legacy
 from kerasql.registry.errors import NotUnderstood, WeightsMissing
 from kerasql.registry.h5.audit import lambda_names
 from kerasql.registry.h5.operations import OPERATIONS
+from kerasql.registry.h5.shown import shown
 from kerasql.registry.h5.upgrade.graph import Call, Layer, Model, Ref, every_layer, mapped
 from kerasql.registry.h5.weights import Named, Unit, shared_out
+
+FUNCTIONS = ("activation", "_initializer", "_regularizer", "_constraint", "function")
+"""How arguments that take a function or its name end."""
 
 OURS = "kerasql>"
 """Before the name of a function of ``legacy`` in a config."""
@@ -74,7 +78,7 @@ class _Builder:
 
     def config(self, layer: Layer) -> dict[str, Any]:
         """The arguments, with what a wrapper holds as Keras 3 writes it."""
-        config = {key: self.value(value) for key, value in layer.config.items()}
+        config = {key: self.value(key, value) for key, value in layer.config.items()}
         if layer.class_name not in self.code:
             config.pop("trainable", None)
         cells = []
@@ -86,13 +90,13 @@ class _Builder:
                 config[argument] = serialized
         return config | ({"cells": cells} if cells else {})
 
-    def value(self, value: Any) -> Any:
+    def value(self, key: str, value: Any) -> Any:
         """An argument; the name of a function that only Keras 2 had, or of the owner's, as it."""
-        if isinstance(value, str) and value.startswith(OURS):
+        if not isinstance(value, str) or not key.endswith(FUNCTIONS):
+            return value
+        if value.startswith(OURS):
             return getattr(legacy, value.removeprefix(OURS))
-        if isinstance(value, str) and value in self.code:
-            return self.code[value]
-        return value
+        return self.code.get(value, value)
 
     def from_lambda(self, layer: Layer) -> Any:
         """The owner's function in the place of a Lambda's bytecode."""
@@ -169,11 +173,10 @@ class _Builder:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            said = (str(error).strip().splitlines() or [""])[0]
             raise NotUnderstood(
                 layer.saved_name,
                 f"Keras cannot call this {layer.config.get('operator', layer.class_name)} "
-                f"({type(error).__name__}: {said[:300]})",
+                f"({type(error).__name__}: {reason(error)})",
             ) from error
 
 
@@ -183,7 +186,7 @@ def reason(error: Exception) -> str:
     for begin in ("Exception encountered: ", ""):
         if begin in said:
             lines = said.partition(begin)[2] if begin else said.partition("using config=")[0]
-            return (lines.strip().splitlines() or [""])[0][:300]
+            return shown((lines.strip().splitlines() or [""])[0], 300)
     return ""
 
 
@@ -266,7 +269,7 @@ def give(layer: Layer, built: Any, arrays: Named) -> None:
         shares = shared_out(arrays, [unit(held, one) for held, one in members], layer.saved_name)
         for (held, one), share in zip(members, shares, strict=True):
             give(held, one, share)
-    elif layer.class_name == "TimeDistributed":
+    elif layer.class_name == "EveryStep":
         give(layer.inner["layer"], built.layer, arrays)
     elif layer.class_name == "Bidirectional":
         half = len(arrays) // 2
@@ -328,7 +331,9 @@ def mirrored(built: Any) -> Layer:
     if isinstance(built, keras.Model):
         return mirror(built)
     layer = Layer(type(built).__name__, built.name, built.name, {})
-    if layer.class_name in ("TimeDistributed", "Bidirectional"):
-        held = built.layer if layer.class_name == "TimeDistributed" else built.forward_layer
-        layer.inner["layer"] = mirrored(held)
+    if layer.class_name == "TimeDistributed":
+        layer.class_name = "EveryStep"
+        layer.inner["layer"] = mirrored(built.layer)
+    elif layer.class_name == "Bidirectional":
+        layer.inner["layer"] = mirrored(built.forward_layer)
     return layer

@@ -18,6 +18,7 @@ import numpy as np
 
 from kerasql.registry import engine as engines
 from kerasql.registry.errors import BadRow, InvalidInput, KerasqlError, spelled
+from kerasql.registry.h5.shown import shown
 from kerasql.registry.preprocess import Preprocessor, Tensor, preprocessor_from_json
 from kerasql.registry.signature import Signature, TensorSpec
 
@@ -29,6 +30,9 @@ EMBEDDINGS = ("Embedding", "ReversibleEmbedding")
 TOO_LARGE = "it needs more memory than KERASQL_CONSTRUCT_MEMORY_MB allows"
 NO_MEMORY = ("failed to map segment", "annot allocate memory", "bad_alloc", "ResourceExhausted")
 """How the loader, libc, C++ and TensorFlow word it."""
+
+WHERE_NOT_WHAT = "Exception encountered when calling"
+"""How Keras begins a message whose reason stands in the next line."""
 
 FREE_AXIS = 12
 """How long a probe is along an axis of any length."""
@@ -117,6 +121,8 @@ def signature_of(model: Any) -> Signature:
 
 def spec_of(name: str, tensor: Any) -> TensorSpec:
     """One tensor's name, dtype and shape without its batch axis."""
+    if not name.isprintable():
+        raise InvalidInput(f"the tensor {name!r} has a name that cannot be shown; rename it")
     batch, *shape = tensor.shape
     if batch is not None:
         raise InvalidInput(
@@ -222,7 +228,7 @@ def layers_of(model: Any) -> list[dict[str, Any]]:
     """Name, class, output shape and parameters of each layer, as ``model.summary()`` lists them."""
     return [
         {
-            "name": layer.name,
+            "name": shown(layer.name),
             "class": type(layer).__name__,
             "output": _shape_of(layer),
             "parameters": int(layer.count_params()) if hasattr(layer, "count_params") else 0,
@@ -244,7 +250,8 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, KerasqlError):
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = next((line for line in lines if "No conversion rule" in line), *lines[:1] or [""])
+    telling = [line for line in lines if not line.startswith(WHERE_NOT_WHAT)] or lines
+    said = next((line for line in lines if "No conversion rule" in line), *telling[:1] or [""])
     # Keras shows the whole config of the layer it cannot make.
     said = said.partition(" using config=")[0]
-    return f"{type(error).__name__}: {said}"[:400]
+    return shown(f"{type(error).__name__}: {said}", 400)

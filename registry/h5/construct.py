@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,9 @@ from kerasql.registry.signature import Signature
 Progress = Callable[[str], None]
 
 LONGEST_REASON = 1000
+LOG_LINE = re.compile(r"[IWE]\d{4} |WARNING: All log messages")
+"""What TensorFlow logs whatever happens."""
+
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 
@@ -104,17 +108,13 @@ def _listen(
 ) -> Constructed:
     assert child.stdout is not None  # noqa: S101 - Popen was given a pipe
     for line in child.stdout:
-        message = json.loads(line)
+        message = said_by(line, name)
         if "step" in message:
             progress(message["step"])
         elif "signature" in message:
             accept(Signature.from_json(message["signature"]))
         elif "invalid" in message:
-            # The child's own error again, of the same kind and with the same facts.
-            error = getattr(errors, message["invalid"])(*message["args"])
-            if isinstance(error, NotUnderstood | WeightsMissing):
-                raise InvalidFile(name, shown(error, LONGEST_REASON))
-            raise error
+            raise its_error(message, name)
         elif "failed" in message:
             raise ConstructFailed(name, message["failed"])
         elif "done" in message:
@@ -122,7 +122,31 @@ def _listen(
     raise ConstructFailed(name, _why_it_died(child.wait(), folder))
 
 
+def said_by(line: str, name: str) -> dict[str, Any]:
+    """One message of the child, in which code of the owner's may have written anything."""
+    try:
+        message = json.loads(line)
+        if isinstance(message, dict):
+            return message
+    except ValueError:
+        pass
+    raise ConstructFailed(name, f"the process that loads it said {shown(line.strip())!r}")
+
+
+def its_error(message: Mapping[str, Any], name: str) -> Exception:
+    """The child's own error again, of the same kind and with the same facts."""
+    kind = getattr(errors, str(message["invalid"]), None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.InvalidInput)):
+        return ConstructFailed(name, f"it failed with {shown(message['invalid'])!r}")
+    error = kind(*message.get("args", ()))
+    if isinstance(error, NotUnderstood | WeightsMissing):
+        return InvalidFile(name, shown(error, LONGEST_REASON))
+    return error
+
+
 def _constructed(done: Mapping[str, Any], folder: Path) -> Constructed:
+    if any(Path(file).name != file for file in done["files"].values()):
+        raise ConstructFailed(str(folder.name), "it named files outside its folder")
     return Constructed(
         signature=Signature.from_json(done["signature"]),
         preprocess=done["preprocess"],
@@ -141,8 +165,9 @@ def _why_it_died(status: int, folder: Path) -> str:
     said = (folder / "stderr.txt").read_text(errors="replace")
     if status == -signal.SIGKILL or "bad_alloc" in said or "MemoryError" in said:
         return "it needs more memory than KERASQL_CONSTRUCT_MEMORY_MB allows"
-    last = said.strip().splitlines()[-1:] or ["it said nothing"]
-    return f"the process that loads it died with status {status} ({last[0][:200]})"
+    lines = [line for line in said.splitlines() if line.strip() and not LOG_LINE.match(line)]
+    last = shown(lines[-1], 200) if lines else "it said nothing"
+    return f"the process that loads it died with status {status} ({last})"
 
 
 def _end(child: subprocess.Popen[str]) -> None:

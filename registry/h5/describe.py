@@ -200,10 +200,9 @@ def _join(path: str, name: str) -> str:
 
 
 def snake_case(name: str) -> str:
-    """``Conv2DTranspose`` as ``conv2d_transpose``: keras.src.utils.naming.to_snake_case."""
-    name = re.sub(r"\W+", "", name[:200])
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+    """``Conv2DTranspose`` as ``conv2d_transpose``, as Keras names the parts of its archives."""
+    words = r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])"
+    return re.sub(words, "_", re.sub(r"\W+", "", name[:200])).lower()
 
 
 def inputs_of(model: dict[str, Any], depth: int = 0) -> list[dict[str, Any]]:

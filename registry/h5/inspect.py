@@ -110,7 +110,7 @@ def _inspect_h5(path: Path, name: str, size: int) -> Inspection:
         raise
     except DAMAGED as error:
         raise _damaged(name, error, "its HDF5 structure") from error
-    config = None if texts["model_config"] is None else _json(name, texts["model_config"])
+    config = None if texts["model_config"] is None else json_object(name, texts["model_config"])
     training = texts["training_config"]
     return _inspection(
         config,
@@ -121,15 +121,15 @@ def _inspect_h5(path: Path, name: str, size: int) -> Inspection:
         backend=texts["backend"],
         saved_at=None,
         size_bytes=size,
-        training=training_of(_json(name, training) if training else {}, steps),
+        training=training_of(json_object(name, training) if training else {}, steps),
     )
 
 
 def _inspect_keras(path: Path, name: str, size: int) -> Inspection:
     try:
         with opened(path, name) as archive:
-            config = _json(name, member_text(name, archive, "config.json"))
-            metadata = _json(name, member_text(name, archive, "metadata.json"))
+            config = json_object(name, member_text(name, archive, "config.json"))
+            metadata = json_object(name, member_text(name, archive, "metadata.json"))
             with weights_of(archive) as member:
                 stored, steps = _inspect_weights(name, member)
     except InvalidFile:
@@ -256,7 +256,8 @@ def _text(name: str, metadata: dict[str, Any], key: str) -> str | None:
     return value
 
 
-def _json(name: str, text: str | bytes) -> dict[str, Any]:
+def json_object(name: str, text: str | bytes) -> dict[str, Any]:
+    """A stranger's JSON object: counted before it is read, no key twice in one object."""
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     if sum(map(text.count, "[{,")) > MOST_VALUES:
         raise RefusedFile(name, f"its architecture says more than {MOST_VALUES:,} things")

@@ -54,7 +54,8 @@ def require_model(inspection: Inspection, name: str) -> None:
     whole = "save the whole model: model.save('m.h5')"
     sentences = {
         WEIGHTS: f"it holds weights only; {whole}, or give the architecture beside it: "
-        "architecture=model.json (--architecture model.json)",
+        "architecture=model.json (--architecture model.json), or code=file.py with `def build()` "
+        "that returns the model (--code file.py --trust-code)",
         OPTIMIZER: f"it holds the state of an optimizer only; {whole}",
         ARCHITECTURE: f"it holds an architecture without weights; {whole}",
     }

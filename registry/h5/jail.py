@@ -95,7 +95,8 @@ def limit() -> None:
 def leave_network() -> bool:
     """Move into a network namespace with no way out; False where the machine forbids it."""
     libc = ctypes.CDLL(None)
-    kinds = (CLONE_NEWNET, CLONE_NEWUSER | CLONE_NEWNET)
+    # A user namespace first: root without its rights cannot read the caller's environment.
+    kinds = (CLONE_NEWUSER | CLONE_NEWNET, CLONE_NEWNET)
     return any(libc.unshare(kind) == 0 for kind in kinds)
 
 

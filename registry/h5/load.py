@@ -19,11 +19,11 @@ import keras
 from kerasql.registry import engine as engines
 from kerasql.registry.code import BUILDER, defines, objects
 from kerasql.registry.errors import InvalidInput, WeightsMissing
-from kerasql.registry.h5.audit import lambda_names
+from kerasql.registry.h5.audit import CODE_KEYS, lambda_names
 from kerasql.registry.h5.build import build, load_weights, mirror
 from kerasql.registry.h5.upgrade import facts_of, generation, upgrade
-from kerasql.registry.h5.upgrade.graph import plain_class
-from kerasql.registry.h5.weights import from_theano, read_weights
+from kerasql.registry.h5.upgrade.graph import Model, plain_class
+from kerasql.registry.h5.weights import Named, from_theano, read_weights
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Opened:
 def opened(request: Mapping[str, Any], folder: Path, *, threads: int) -> Opened:
     """Load what the request names: path, architecture (JSON or None), code (source or None)."""
     path, config, source = Path(request["path"]), request["architecture"], request["code"]
+    engines.require_keras(keras.__version__)
     code = objects(source) if source else {}
     applied: list[dict[str, Any]] = []
     if config is None:
@@ -73,6 +74,7 @@ def from_old(
             groups = read_weights(file)
             theano = from_theano(groups, request["backend"])
             upgraded = upgrade(config, facts_of(config, version, theano=theano, defines=names))
+            say_sizes(upgraded.model, groups)
             model = build(upgraded.model, code)
             if groups:
                 load_weights(upgraded.model, model, groups)
@@ -80,6 +82,22 @@ def from_old(
             # tf.keras 2.12 and later: names ending in .weights.h5 have Keras 3's layout.
             give_weights(model, path, folder)
     return model, [asdict(one) for one in upgraded.applied]
+
+
+def say_sizes(model: Model, groups: Mapping[str, Named]) -> None:
+    """Tell the input of a Sequential that begins with an adapted Normalization how long it is.
+
+    tf.keras leaves that out of the architecture; the means tell.
+    """
+    if model.class_name != "Sequential" or len(model.layers) < 2:
+        return
+    first, second, *_ = model.layers
+    shape, arrays = first.config.get("batch_shape"), groups.get(second.saved_name)
+    if second.class_name != "Normalization" or not arrays or not shape or shape[-1] is not None:
+        return
+    mean = arrays[0][1]
+    if mean.ndim and second.config.get("axis") in (-1, [-1], len(shape) - 1, [len(shape) - 1]):
+        first.config["batch_shape"] = [*shape[:-1], mean.shape[-1]]
 
 
 def from_keras3(
@@ -116,7 +134,7 @@ def from_builder(code: Mapping[str, Any], path: Path, folder: Path) -> Any:
 
 def give_weights(model: Any, path: Path, folder: Path) -> None:
     """Give a Keras 3 model the weights of a file, in the layout of whichever Keras wrote it."""
-    if not zipfile.is_zipfile(path):
+    if not is_archive(path):
         with h5py.File(path, "r") as file:
             groups = read_weights(file)
         if groups:
@@ -124,17 +142,21 @@ def give_weights(model: Any, path: Path, folder: Path) -> None:
     try:
         model.load_weights(weights_file(path, folder))
     except ValueError as error:
-        said = (str(error).strip().splitlines() or [""])[0]
-        raise WeightsMissing(model.name, said[:400]) from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise WeightsMissing(model.name, " ".join(lines[:2])) from error
     return None
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a ``.keras`` archive: its first bytes decide, as everywhere."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
 
 
 def weights_file(path: Path, folder: Path) -> Path:
     """The weights in Keras 3's layout under the name that Keras insists on."""
     target = folder / "given.weights.h5"
-    with path.open("rb") as file:
-        is_archive = file.read(2) == b"PK"
-    if not is_archive:
+    if not is_archive(path):
         target.symlink_to(path)
         return target
     with (
@@ -144,10 +166,6 @@ def weights_file(path: Path, folder: Path) -> Path:
     ):
         shutil.copyfileobj(member, copy)
     return target
-
-
-CODE_OF_A_LAMBDA = ("function", "output_shape", "mask")
-"""Where Keras 3 keeps bytecode in the config of a Lambda."""
 
 
 def with_own(node: Any, code: Mapping[str, Any]) -> Any:
@@ -164,12 +182,14 @@ def with_own(node: Any, code: Mapping[str, Any]) -> Any:
     if not isinstance(name, str):
         return node
     if (own := plain_class(name)) in code:
-        node |= {"class_name": own, "registered_name": own}
+        node |= {"module": None, "class_name": own, "registered_name": own}
+    if name == "function" and isinstance(config, str) and (own := plain_class(config)) in code:
+        node |= {"module": "builtins", "config": own, "registered_name": "function"}
     if name == "Lambda" and isinstance(config, dict):
         function = next((one for one in lambda_names(config) if one in code), None)
         if function is None:
             raise InvalidInput(f"the code defines no function {lambda_names(config)[0]!r}")
-        node["config"] = {k: v for k, v in config.items() if k not in CODE_OF_A_LAMBDA} | {
+        node["config"] = {k: v for k, v in config.items() if k not in CODE_KEYS} | {
             "function": {
                 "module": "builtins",
                 "class_name": "function",

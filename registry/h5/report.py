@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kerasql.registry.errors import InvalidFile, NotUnderstood
-from kerasql.registry.h5.apart import inspect_apart
-from kerasql.registry.h5.audit import audit
+from kerasql.registry.errors import InvalidFile
+from kerasql.registry.h5.apart import ask, inspection_of
 from kerasql.registry.h5.describe import Layer
-from kerasql.registry.h5.inspection import Inspection, require_model
+from kerasql.registry.h5.inspection import Inspection
 from kerasql.registry.h5.shown import shown
-from kerasql.registry.h5.upgrade import facts_of, generation, upgrade
 
 LAYERS_SHOWN = 20
 TENSORS_SHOWN = 8
@@ -48,31 +46,16 @@ class Report:
 
 
 def report_of(path: Path, defines: frozenset[str] = frozenset()) -> Report:
-    """Inspect and audit one file; what is wrong with it is in the report, never raised.
+    """Inspect and audit one file, in a process of its own; what is wrong is in the report.
 
     defines are the names that code given with the file would define.
     """
-    inspection = None
     try:
-        inspection = inspect_apart(path)
-        require_model(inspection, path.name)
-        audit(path.name, inspection.config, defines=defines)
-        changes = tuple(rewrites(inspection, defines))
+        said = ask("judge", path, path.name, *sorted(defines))
     except InvalidFile as error:
-        return Report(shown(path, 400), inspection, shown(error.args[1], 1000))
-    except NotUnderstood as error:
-        return Report(shown(path, 400), inspection, shown(str(error), 1000))
-    return Report(shown(path, 400), inspection, None, changes)
-
-
-def rewrites(inspection: Inspection, defines: frozenset[str] = frozenset()) -> list[str]:
-    """What registering will rewrite in the architecture, a sentence for each rule that applies."""
-    config, version = inspection.config, inspection.keras_version
-    if config is None or generation(config, version) > 2:
-        return []
-    theano = inspection.backend == "theano"
-    facts = facts_of(config, version, theano=theano, defines=defines)
-    return [one.rule for one in upgrade(config, facts).applied]
+        return Report(shown(path, 400), None, shown(error.args[1], 1000))
+    inspection = inspection_of(said["facts"], None)
+    return Report(shown(path, 400), inspection, said["problem"], tuple(said["rewrites"]))
 
 
 def rows(report: Report, *, all_layers: bool = False) -> list[tuple[str, str]]:

@@ -80,7 +80,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="In place of FILE: weights alone, with --architecture or with code that has build().",
+    help="In place of FILE: weights, with --architecture or with --code that has build().",
 )
 @click.option(
     "--architecture",
@@ -168,7 +168,7 @@ def register(
     for rewritten in upgrade_lines(version.inspection):
         notes.print(f"rewritten for Keras 3: {rewritten}", markup=False, soft_wrap=True)
     if refused := version.engine_report.get("refused"):
-        notes.print(f"note: {refused}", markup=False)
+        notes.print(f"note: {refused}", markup=False, soft_wrap=True)
     if not version.aliases:
         notes.print(
             f"to make it production: kerasql alias {version.name} {version.number} production"

@@ -1068,6 +1068,23 @@ def mask_zero_merged():
     return Made(Model([one, two], [L.LSTM(2)(joined), L.LSTM(2)(added)]), padded(), padded()[::-1])
 
 
+@case()
+def mask_zero_products():
+    one, two = inputs_of((5,), (5,), dtype="int32")
+    words = L.Embedding(9, 3, mask_zero=True)
+    pair = [words(one), words(two)]
+    merged = [L.Multiply()(pair), L.Maximum()(pair), L.Average()(pair)]
+    return Made(Model([one, two], [L.LSTM(2)(each) for each in merged]), padded(), padded()[::-1])
+
+
+@case()
+def free_steps():
+    """Time distributed over any number of steps."""
+    source = L.Input(shape=(None, 4))
+    steps_ = L.TimeDistributed(L.Dense(3))(L.SimpleRNN(3, return_sequences=True)(source))
+    return Made(Model(source, steps_), numbers(5, 4))
+
+
 def zeroed():
     """A sequence of vectors of which some are all zeros."""
     rows = numbers(5, 3)
@@ -1508,6 +1525,32 @@ def multi_head_attention_masked():
     source = L.Input(shape=(5,), dtype="int32")
     words = L.Embedding(9, 4, mask_zero=True)(source)
     return Made(Model(source, L.MultiHeadAttention(2, 3)(words, words)), padded())
+
+
+@case(tf=True)
+def multi_head_attention_masked_dropout():
+    source = L.Input(shape=(5,), dtype="int32")
+    words = L.Embedding(9, 4, mask_zero=True)(source)
+    attended = L.MultiHeadAttention(2, 3, dropout=0.1)(words, words)
+    return Made(Model(source, L.Dense(2)(words + attended)), padded())
+
+
+@case(tf=True)
+def upsampling_any_size():
+    source = L.Input(shape=(None, None, 2))
+    larger = L.UpSampling2D((2, 3), interpolation="bilinear")(L.Conv2D(2, 2)(source))
+    return Made(Model(source, larger), numbers(5, 4, 2))
+
+
+@case(tf=True)
+def prelu_as_activation():
+    return Sequential([L.Dense(3, activation=L.PReLU(), input_shape=(4,)), L.Dense(2)])
+
+
+@case(tf=True)
+def numbers_first():
+    source = L.Input(shape=(3,))
+    return Model(source, [1 + source, 2.0 * source, 1.0 / (1.0 + source * source), 3 - source])
 
 
 @case(tf=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from kerasql.registry.errors import NotUnderstood
 from kerasql.registry.h5.upgrade.graph import Call, Layer, Model, Ref, every_layer
+from kerasql.registry.h5.upgrade.keras1 import replaced
 from kerasql.registry.h5.upgrade.rule import Facts, Rule, rule
 
 KERAS2: list[Rule] = []
@@ -198,6 +199,28 @@ def layers_as_activations(layer: Layer, facts: Facts) -> bool:
         "registered_name": None,
     }
     return True
+
+
+@rule(
+    "a `PReLU` given as an activation is a layer of its own, as it has weights",
+    source="Keras 2: activation=PReLU()",
+    into=KERAS2,
+)
+def weighted_activations(layer: Layer, facts: Facts) -> bool:
+    return replaced(layer, is_prelu_activated, with_prelu)
+
+
+def is_prelu_activated(layer: Layer) -> bool:
+    """Whether a layer's activation has weights."""
+    activation = layer.config.get("activation")
+    return isinstance(activation, dict) and activation.get("class_name") == "PReLU"
+
+
+def with_prelu(layer: Layer) -> list[Layer]:
+    """The layer without its activation, and that."""
+    activation = layer.config.pop("activation")
+    name = f"{layer.name}_activation"
+    return [layer, Layer("PReLU", name, name, activation["config"])]
 
 
 @rule("", source="Keras 2.2 and tf.keras wrote the axis as a list", into=KERAS2)
@@ -423,6 +446,36 @@ def corners_in_place(layer: Layer, facts: Facts) -> bool:
     if layer.class_name != "UpSampling2D" or not is_bilinear or not facts.standalone:
         return False
     layer.class_name = "CornerUpSampling2D"
+    return True
+
+
+@rule(
+    "`TimeDistributed` works on all steps at once, as in Keras 2",
+    source="Keras 3.15.1 takes the number of rows for that of steps where it is free, and hands on "
+    "masks that Keras 2 asked the inner layer for",
+    into=KERAS2,
+)
+def time_distributed(layer: Layer, facts: Facts) -> bool:
+    if layer.class_name != "TimeDistributed":
+        return False
+    layer.class_name = "EveryStep"
+    return True
+
+
+@rule("", source="dropout acts in training only, but lets Keras 3 empty masked rows", into=KERAS2)
+def attention_dropout(layer: Layer, facts: Facts) -> bool:
+    if layer.class_name != "MultiHeadAttention" or not layer.config.get("dropout"):
+        return False
+    layer.config["dropout"] = 0.0
+    return True
+
+
+@rule("", source="Keras 3.15 cannot interpolate pictures whose size is free", into=KERAS2)
+def smooth_upsampling(layer: Layer, facts: Facts) -> bool:
+    smooth = layer.config.get("interpolation", "nearest") != "nearest"
+    if layer.class_name != "UpSampling2D" or not smooth:
+        return False
+    layer.class_name = "SmoothUpSampling2D"
     return True
 
 

@@ -170,13 +170,21 @@ def decoded(kind: str, value: Any) -> Any:
     return value
 
 
+NUMBERS = frozenset(
+    [
+        *("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64"),
+        *("uint8", "uint16", "uint32", "uint64"),
+    ]
+)
+"""NumPy's dtypes of constants; text and objects would be copied to the longest of them."""
+
 DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 """Where TensorFlow's name of a dtype is not NumPy's; the others are DT_INT32, DT_BOOL …"""
 
 
 def typed(value: Any, dtype: str | None) -> Any:
     """A constant in the dtype it had; a tensor as it is."""
-    if isinstance(value, Ref) or dtype is None or not hasattr(np, dtype):
+    if isinstance(value, Ref) or dtype not in NUMBERS:
         return value
     return np.asarray(value, dtype)
 
