@@ -22,7 +22,7 @@ from kerasql.registry.errors import InvalidInput, WeightsMissing
 from kerasql.registry.h5.audit import CODE_KEYS, lambda_names
 from kerasql.registry.h5.build import build, load_weights, mirror
 from kerasql.registry.h5.upgrade import facts_of, generation, upgrade
-from kerasql.registry.h5.upgrade.graph import Model, plain_class
+from kerasql.registry.h5.upgrade.graph import MODELS, Model, plain_class
 from kerasql.registry.h5.weights import Named, from_theano, read_weights
 
 
@@ -112,10 +112,23 @@ def from_keras3(
 
 def from_config(config: Mapping[str, Any]) -> Any:
     """A model from an architecture of Keras 3; its ``.h5`` files have it without modules."""
-    if "module" in config:
-        return keras.saving.deserialize_keras_object(config, safe_mode=True)
-    kind = keras.Sequential if config["class_name"] == "Sequential" else keras.Model
-    return kind.from_config(config["config"])
+    return keras.saving.deserialize_keras_object(with_modules(config), safe_mode=True)
+
+
+def with_modules(node: Any) -> Any:
+    """A config whose layers and models say where Keras keeps them."""
+    if isinstance(node, list):
+        return [with_modules(one) for one in node]
+    if not isinstance(node, Mapping):
+        return node
+    found = {key: with_modules(value) for key, value in node.items()}
+    name = found.get("class_name")
+    if isinstance(name, str) and "config" in found and "module" not in found:
+        if name in MODELS:
+            found |= {"module": "keras", "registered_name": None}
+        elif hasattr(keras.layers, name):
+            found |= {"module": "keras.layers", "registered_name": None}
+    return found
 
 
 def from_builder(code: Mapping[str, Any], path: Path, folder: Path) -> Any:
