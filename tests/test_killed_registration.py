@@ -79,7 +79,7 @@ def test_a_registration_killed_at_any_instant_leaves_whole_versions_and_no_proce
             assert [version.number for version in versions] == list(range(1, len(versions) + 1))
             assert len(registry.read_artifact(versions[-1], "model")) >= model.stat().st_size
     assert seen_child > KILLS / 4, "hardly a kill came while a child process was loading the model"
-    assert len(set(last_steps)) >= 4, f"the kills came too much alike: {last_steps}"
+    assert len(set(last_steps)) >= 3, f"the kills came too much alike: {last_steps}"
     said, _ = start(url, model, temporary, KILLS + 1).communicate(timeout=120)
     assert said.splitlines()[-1] == f"m@{len(versions) + 1}".encode()
     # The next registration has cleared away what the killed ones left.
