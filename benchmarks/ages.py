@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from benchmarks.report import write
 from kerasql.registry.code import defines, read_source
@@ -121,9 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cases = [] if given.real else list(archived(Path(folder)))
         cases += [] if given.history else list(real())
         part, _, parts = (given.part or "0/1").partition("/")
-        for case in cases[int(part) :: int(parts)]:
-            if given.only and not any(word in f"{case.writer}/{case.name}" for word in given.only):
-                continue
+        chosen = [case for case in cases[int(part) :: int(parts)] if is_asked(case, given.only)]
+        progress = track(chosen, "reading", console=Console(stderr=True), disable=given.json)
+        for case in progress:
             found = read(case)
             reads.append(found)
             if given.json:
@@ -133,6 +135,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.json:
         show(reads)
     return int(not all(one.equal or one.known for one in reads))
+
+
+def is_asked(case: Case, only: Sequence[str]) -> bool:
+    """Whether a case is one of those named on the command line, or none are."""
+    return not only or any(word in f"{case.writer}/{case.name}" for word in only)
 
 
 def archived(folder: Path) -> Iterator[Case]:

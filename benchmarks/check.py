@@ -24,7 +24,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from benchmarks.peak import resident_mb
+from benchmarks.peak import children, resident_mb
 from benchmarks.report import console, machine, write
 
 MB = 2**20
@@ -133,9 +133,8 @@ def checked(path: Path) -> tuple[float, float]:
 
 def held_mb(pid: int) -> float:
     """What the process and the one it started hold together now."""
-    with suppress(OSError, StopIteration, ValueError):
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return sum(resident_mb(one) for one in [str(pid), *children])
+    with suppress(OSError):
+        return sum(resident_mb(one) for one in [pid, *children(pid)])
     return 0.0
 
 

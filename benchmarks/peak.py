@@ -34,11 +34,36 @@ def workers(parent: int | None = None) -> Iterator[int]:
         yield from workers(pid)
 
 
+def servers(owner: int) -> list[int]:
+    """The model server of an executor (its Java process) and what it started."""
+    named = f"kerasql-server-{owner}-"
+    numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    fronts = [
+        pid
+        for pid in numbers
+        if "-m kerasql.udf.server" in (said := command_line(pid)) and named in said
+    ]
+    return [pid for front in fronts for pid in (front, *below(front))]
+
+
+def below(parent: int) -> list[int]:
+    """The processes that a process started, and those that they started."""
+    return [pid for child in children(parent) for pid in (child, *below(child))]
+
+
 def children(parent: int) -> list[int]:
     """The processes that a process started and that still run."""
+    found = []
+    for task in _tasks(parent):
+        # A thread that ends meanwhile takes only its own line with it.
+        with suppress(OSError):
+            found += [int(pid) for pid in (task / "children").read_text().split()]
+    return found
+
+
+def _tasks(pid: int) -> list[Path]:
     with suppress(OSError):
-        tasks = Path(f"/proc/{parent}/task").iterdir()
-        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        return list(Path(f"/proc/{pid}/task").iterdir())
     return []
 
 

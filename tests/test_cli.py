@@ -9,12 +9,14 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
 import pytest
+from benchmarks.ages import HISTORY
 from click.testing import CliRunner, Result
 from PIL import Image as Pillow
 
@@ -253,6 +255,55 @@ def test_untrusted_source_needs_its_grant(run: Run, networks: Path, tmp_path: Pa
     assert (refused.exit_code, "--trust-code" in refused.stderr) == (2, True)
     assert run(*command, "--trust-code").exit_code == 0
     assert "scaled" in run("show", "m").stdout
+
+
+def test_source_of_a_model_is_given_asked_for_and_shown(
+    run: Run, networks: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "layers.py"
+    source.write_text("def twice(x):\n    return x * 2\n")
+    file = networks / "with_lambda.h5"
+    refused = run("check", file)
+    assert (refused.exit_code, "its function is bytecode" in refused.stdout) == (1, True)
+    known = run("check", file, "--code", source)
+    assert (known.exit_code, "can be registered  yes" in known.stdout) == (0, True)
+    refused = run("register", "m", file, "--code", source)
+    assert (refused.exit_code, "--trust-code" in refused.stderr) == (2, True)
+    done = run("register", "m", file, "--code", source, "--trust-code")
+    assert done.exit_code == 0, done.stderr
+    assert "31 bytes of Python: kerasql show m@1 --code" in run("show", "m").stdout
+    assert run("show", "m@1", "--code").stdout == source.read_text()
+    run("register", "price", networks / "tabular.h5")
+    without = run("show", "price", "--code")
+    assert (without.stdout, "it carries no code" in without.stderr) == ("", True)
+
+
+def test_weights_are_given_with_an_architecture_or_with_source(
+    run: Run, networks: Path, tmp_path: Path
+) -> None:
+    weights, architecture = networks / "only.weights.h5", networks / "only.json"
+    first = run("register", "m", "--weights", weights, "--architecture", architecture)
+    assert "registered m@1" in first.stdout, first.stderr
+    source = tmp_path / "build.py"
+    source.write_text(
+        "import keras\n\n\ndef build():\n    return keras.Sequential([keras.Input((4,)), "
+        "keras.layers.Dense(5, activation='tanh'), keras.layers.Dense(1)])\n"
+    )
+    second = run("register", "m", "--weights", weights, "--code", source, "--trust-code")
+    assert "registered m@2" in second.stdout, second.stderr
+
+
+def test_what_is_rewritten_for_keras_3_is_said(run: Run, tmp_path: Path) -> None:
+    """Before, when it is checked; when it is registered; and afterwards."""
+    with zipfile.ZipFile(HISTORY / "keras-2.2.4-tensorflow.zip") as archive:
+        file = Path(archive.extract("lstm.h5", tmp_path))
+    sentence = "`hard_sigmoid` kept as Keras 2 defined it"
+    assert f"will be rewritten  {sentence}" in run("check", file).stdout
+    registered = run("register", "old", file)
+    assert "registered old@1" in registered.stdout
+    assert f"rewritten for Keras 3: {sentence} (lstm_1, lstm_2)" in registered.stderr
+    (shown,) = [line for line in run("show", "old").stdout.splitlines() if sentence in line]
+    assert shown.split() == f"rewritten for Keras 3 {sentence} (lstm_1, lstm_2)".split()
 
 
 @pytest.mark.parametrize(

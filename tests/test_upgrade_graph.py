@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kerasql.registry.errors import NotUnderstood
 from kerasql.registry.h5.upgrade import facts_of, generation, upgrade
 from kerasql.registry.h5.upgrade.graph import Model, Ref, parse
+from kerasql.registry.h5.upgrade.inputs import say_sizes
 from kerasql.registry.h5.upgrade.rule import Facts
 
 
@@ -197,3 +199,25 @@ def test_flags_that_are_set_stay() -> None:
     model["config"]["layers"][0]["config"] |= {"sparse": True, "ragged": False}
     assert first_input(upgraded(model))["sparse"] is True
     assert "ragged" not in first_input(upgraded(model))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "means", "expected"),
+    [
+        ([None, None], [-1], [1.0, 2.0, 3.0], [None, 3]),
+        ([None, None], 1, [1.0, 2.0, 3.0], [None, 3]),
+        ([None, 5, None], [2], [1.0, 2.0], [None, 5, 2]),
+        ([None, None, 5], [1], [1.0, 2.0], [None, None, 5]),
+        ([None, None, None], [1], [1.0, 2.0], [None, None, None]),
+        ([None, None], None, 1.0, [None, None]),
+    ],
+)
+def test_the_means_of_a_first_normalization_say_the_inputs_length(
+    shape: list[Any], axis: Any, means: Any, expected: list[Any]
+) -> None:
+    config = {"name": "n", "axis": axis, "batch_input_shape": shape}
+    model = upgraded(sequential({"class_name": "Normalization", "config": config}))
+    say_sizes(model, {"n": [("n/mean:0", np.array(means)), ("n/variance:0", np.array(means))]})
+    assert first_input(model)["batch_shape"] == expected
+    say_sizes(model, {})
+    assert first_input(model)["batch_shape"] == expected

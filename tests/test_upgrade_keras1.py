@@ -1,4 +1,4 @@
-"""Each rule for Keras 1 and Theano on one layer; whole files are compared in test_history.py."""
+"""Each rule for Keras 1 and Theano on one layer; whole files are compared in test_ages.py."""
 # ruff: noqa: E501
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 from kerasql.registry.errors import NotUnderstood
 from kerasql.registry.h5.upgrade.branches import prepare_keras1
 from kerasql.registry.h5.upgrade.channels import CHANNELS_FIRST
-from kerasql.registry.h5.upgrade.graph import Layer, Model, Ref, every_layer, parse
+from kerasql.registry.h5.upgrade.graph import Call, Layer, Model, Ref, every_layer, parse
 from kerasql.registry.h5.upgrade.keras1 import KERAS1, beyond
 from kerasql.registry.h5.upgrade.rule import Facts
 from kerasql.registry.h5.upgrade.theano import THEANO, flipped_kernels, missing
@@ -336,3 +336,17 @@ def test_channels_first_are_turned() -> None:
     turn, layer, back = parts(upgraded("Conv2D", config, Facts(generation=2)))  # Keras 2.2.4
     assert (turn.config["dims"], back.config["dims"]) == ([2, 3, 1], [3, 1, 2])
     assert layer.config["data_format"] == "channels_last"
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "is_turned"),
+    [({"training": False}, True), ({"initial_state": [Ref("x", 0, 0)]}, False)],
+)
+def test_channels_first_are_turned_where_one_tensor_goes_in(
+    kwargs: dict[str, Any], is_turned: bool
+) -> None:
+    config = {"filters": 2, "kernel_size": [3, 3], "data_format": "channels_first"}
+    calls = [Call([Ref("a", 0, 0)], kwargs)]
+    layer = upgraded("ConvLSTM2D", config, Facts(generation=2), calls=calls)
+    assert isinstance(layer, Model) == is_turned
+    assert layer.calls == calls

@@ -288,10 +288,3 @@ def test_smooth_upsampling() -> None:
 def test_given_function() -> None:
     assert keras2.given_function(layer("Lambda"), TWO)
     assert not keras2.given_function(layer("Dense"), TWO)
-
-
-def test_call_arguments() -> None:
-    one = layer("Dense")
-    one.calls = [Call(["x"], {"training": False, "mask": None, "scale": 2})]
-    assert keras2.call_arguments(one, TWO)
-    assert one.calls[0].kwargs == {"scale": 2}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -102,3 +106,124 @@ def test_theano_is_known_by_its_names() -> None:
     assert not from_theano({}, None)
     assert from_theano({}, "theano")
     assert not from_theano({"c": named("c_W")}, "tensorflow")
+
+
+A, B = [[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [1.0, 1.0]]
+ROWS = np.array([[1.0, 2.0], [-3.0, 5.0]], "float32")
+MEANS, VARIANCES = [1.0, 2.0], [4.0, 0.25]
+NAMELESS = """
+import keras
+
+
+class Nameless(keras.layers.Dense):
+    def __init__(self, name=None, **kwargs):
+        super().__init__(**kwargs)
+"""
+
+
+def layer(class_name: str, name: str, **config: Any) -> dict[str, Any]:
+    return {"class_name": class_name, "config": {"name": name, **config}}
+
+
+def dense(name: str, class_name: str = "Dense") -> dict[str, Any]:
+    return layer(
+        class_name, name, units=2, use_bias=False, batch_input_shape=[None, 2], dtype="float32"
+    )
+
+
+def inner(name: str, *layers: dict[str, Any]) -> dict[str, Any]:
+    return layer("Sequential", name, layers=list(layers))
+
+
+NORMALIZATION = layer("Normalization", "norm", axis=[-1], batch_input_shape=[None, None])
+LINEAR = layer("Activation", "linear", activation="linear")
+UNSAID = layer("Dense", "d", units=2, use_bias=False)
+FILES: dict[str, tuple[list[dict[str, Any]], dict[str, list[Any]]]] = {
+    "twins": ([dense("d"), dense("d")], {"d": [A], "d_1": [B]}),
+    "twins_of_one_group": ([dense("d"), dense("d")], {"d": [A]}),
+    "other_names": ([dense("d"), dense("e")], {"one": [A], "two": [B]}),
+    "inside": ([inner("first", dense("d")), inner("then", dense("e"))], {"e": [B], "d": [A]}),
+    "inside_among_twins_without_weights": (
+        [inner("first", dense("d"), LINEAR), inner("then", dense("e"), LINEAR)],
+        {"e": [B], "d": [A]},
+    ),
+    "twins_inside": ([inner("first", dense("d")), inner("then", dense("d"))], {"d": [A]}),
+    "too_few": ([dense("d"), dense("e")], {"d": [A]}),
+    "nameless": ([dense("own", "Nameless"), dense("d")], {"d": [B]}),
+    "adapted": (
+        [NORMALIZATION, UNSAID],
+        {"norm": [MEANS, VARIANCES, np.int64(7)], "d": [A]},
+    ),
+}
+"""A Sequential's layers as Keras 2 wrote them, and the arrays of each group, by case."""
+
+
+def write_old(path: Path, layers: list[dict[str, Any]], groups: dict[str, list[Any]]) -> None:
+    """A whole model as Keras 2 saved it."""
+    config = {"class_name": "Sequential", "config": {"name": "model", "layers": layers}}
+    with h5py.File(path, "w") as file:
+        file.attrs.update(keras_version="2.4.0", backend="tensorflow")
+        file.attrs["model_config"] = json.dumps(config)
+        file.create_group("model_weights").attrs["layer_names"] = [name.encode() for name in groups]
+        for name, arrays in groups.items():
+            group = file.create_group(f"model_weights/{name}")
+            group.attrs["weight_names"] = [f"{name}/{n}:0".encode() for n in range(len(arrays))]
+            for number, array in enumerate(arrays):
+                group[f"{name}/{number}:0"] = np.asarray(
+                    array, "float32" if isinstance(array, list) else None
+                )
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What each of FILES answers to ROWS, or how it failed."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, (layers, groups) in FILES.items():
+        write_old(folder / f"{name}.h5", layers, groups)
+        np.save(folder / f"{name}.npy", ROWS)
+    (folder / "nameless.py").write_text(NAMELESS)
+    files = [folder / f"{name}.h5" for name in FILES]
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("answers.py"), *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(zip(FILES, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize("name", ["twins", "other_names"])
+def test_layers_whose_names_do_not_tell_get_their_arrays_in_order(
+    read: dict[str, dict[str, Any]], name: str
+) -> None:
+    np.testing.assert_allclose(read[name]["answer"], ROWS @ A @ B, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["inside", "inside_among_twins_without_weights"])
+def test_layers_of_inner_models_get_their_arrays_by_name(
+    read: dict[str, dict[str, Any]], name: str
+) -> None:
+    """Keras 1 listed the layers of a Sequential's branches side by side."""
+    np.testing.assert_allclose(read[name]["answer"], ROWS @ A @ B, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["twins_of_one_group", "twins_inside"])
+def test_one_group_is_never_taken_for_two_layers_of_its_name(
+    read: dict[str, dict[str, Any]], name: str
+) -> None:
+    assert "weights for 1 layers (d …), the architecture has 2" in read[name]["failed"]
+
+
+def test_a_layer_without_arrays_is_said(read: dict[str, dict[str, Any]]) -> None:
+    assert "'e': the Dense needs arrays of the shapes [(2, 2)]" in read["too_few"]["failed"]
+
+
+def test_a_layer_of_code_that_loses_its_name_is_said(read: dict[str, dict[str, Any]]) -> None:
+    assert "let Nameless.__init__ hand its name on" in read["nameless"]["failed"]
+
+
+def test_an_adapted_normalization_says_the_inputs_length(read: dict[str, dict[str, Any]]) -> None:
+    """tf.keras wrote no length before such a layer: the tutorials' tabular models begin so."""
+    expected = (ROWS - MEANS) / np.sqrt(VARIANCES) @ A
+    np.testing.assert_allclose(read["adapted"]["answer"], expected, rtol=1e-6)

@@ -215,41 +215,56 @@ def flat(structure: Any) -> list[Ref]:
 
 def load_weights(model: Model, built: keras.Model, groups: Mapping[str, Named]) -> None:
     """Give every layer its arrays; WeightsMissing where one has none or of another shape."""
-    members = list(zip_layers(model, built))
-    owners = {layer.saved_name: (layer, one) for layer, one in members}
     full = {name: arrays for name, arrays in groups.items() if arrays}
-    if not set(full) <= set(owners):
-        inside = {layer.saved_name: (layer, one) for layer, one in leaves(model, built)}
-        if set(full) <= set(inside):
-            # Keras 1 listed the layers of a Sequential's branches side by side.
-            owners, members = inside, list(inside.values())
-        else:
-            owners, full = by_position(members, full, model)
-    for name, (layer, one) in owners.items():
-        give(layer, one, full.get(name, []))
+    for layer, one, arrays in by_name(model, built, full) or by_position(model, built, full):
+        give(layer, one, arrays)
+
+
+def by_name(
+    model: Model, built: keras.Model, groups: Mapping[str, Named]
+) -> list[tuple[Layer, Any, Named]] | None:
+    """Layers with their groups; None where a group has not exactly one layer of its name."""
+    # Keras 1 listed the layers of a Sequential's branches side by side.
+    for members in (list(zip_layers(model, built)), list(leaves(model, built))):
+        saved = [layer.saved_name for layer, _ in members]
+        if sorted(name for name in saved if name in groups) == sorted(groups):
+            return [(layer, one, groups.get(layer.saved_name, [])) for layer, one in members]
+    return None
 
 
 def by_position(
-    members: list[tuple[Layer, Any]], groups: Mapping[str, Named], model: Model
-) -> tuple[dict[str, tuple[Layer, Any]], dict[str, Named]]:
+    model: Model, built: keras.Model, groups: Mapping[str, Named]
+) -> list[tuple[Layer, Any, Named]]:
     """Layers and groups in order, as Keras pairs them where the names differ."""
-    having = [(layer, one) for layer, one in members if one.weights]
+    having = [(layer, one) for layer, one in zip_layers(model, built) if one.weights]
     if len(having) != len(groups):
         raise WeightsMissing(
             model.saved_name,
             f"the file has weights for {len(groups)} layers ({', '.join(list(groups)[:5])} …), "
             f"the architecture has {len(having)} ({', '.join(h.name for h, _ in having[:5])} …)",
         )
-    owners = {layer.saved_name: (layer, one) for layer, one in having}
-    return owners, dict(zip(owners, groups.values(), strict=True))
+    return [
+        (layer, one, arrays) for (layer, one), arrays in zip(having, groups.values(), strict=True)
+    ]
 
 
 def zip_layers(model: Model, built: keras.Model) -> Iterator[tuple[Layer, Any]]:
-    """Each layer of a model beside the Keras layer made of it."""
+    """Each layer of a model beside the Keras layer made of it.
+
+    Keras leaves out a layer that no output needs. WeightsMissing where one of Keras' layers with
+    weights has no other side: the owner's class gave it a name of its own.
+    """
     made = {one.name: one for one in built.layers}
     for layer in model.layers:
         if layer.class_name not in ("InputLayer", "operator") and layer.name in made:
-            yield layer, made[layer.name]
+            yield layer, made.pop(layer.name)
+    for one in made.values():
+        if one.weights:
+            raise WeightsMissing(
+                one.name,
+                f"the architecture has no layer of this name; let {type(one).__name__}.__init__ "
+                "hand its name on",
+            )
 
 
 def leaves(model: Model, built: keras.Model) -> Iterator[tuple[Layer, Any]]:

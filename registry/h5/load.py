@@ -22,8 +22,9 @@ from kerasql.registry.errors import InvalidInput, WeightsMissing
 from kerasql.registry.h5.audit import CODE_KEYS, lambda_names
 from kerasql.registry.h5.build import build, load_weights, mirror
 from kerasql.registry.h5.upgrade import facts_of, generation, upgrade
-from kerasql.registry.h5.upgrade.graph import MODELS, Model, plain_class
-from kerasql.registry.h5.weights import Named, from_theano, read_weights
+from kerasql.registry.h5.upgrade.graph import MODELS, plain_class
+from kerasql.registry.h5.upgrade.inputs import say_sizes
+from kerasql.registry.h5.weights import from_theano, read_weights
 
 
 @dataclass(frozen=True)
@@ -82,22 +83,6 @@ def from_old(
             # tf.keras 2.12 and later: names ending in .weights.h5 have Keras 3's layout.
             give_weights(model, path, folder)
     return model, [asdict(one) for one in upgraded.applied]
-
-
-def say_sizes(model: Model, groups: Mapping[str, Named]) -> None:
-    """Tell the input of a Sequential that begins with an adapted Normalization how long it is.
-
-    tf.keras leaves that out of the architecture; the means tell.
-    """
-    if model.class_name != "Sequential" or len(model.layers) < 2:
-        return
-    first, second, *_ = model.layers
-    shape, arrays = first.config.get("batch_shape"), groups.get(second.saved_name)
-    if second.class_name != "Normalization" or not arrays or not shape or shape[-1] is not None:
-        return
-    mean = arrays[0][1]
-    if mean.ndim and second.config.get("axis") in (-1, [-1], len(shape) - 1, [len(shape) - 1]):
-        first.config["batch_shape"] = [*shape[:-1], mean.shape[-1]]
 
 
 def from_keras3(

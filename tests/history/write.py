@@ -1543,6 +1543,14 @@ def upsampling_any_size():
 
 
 @case(tf=True)
+def frozen_base_called_for_inference():
+    base = Sequential([L.Dense(3, input_shape=(4,)), L.BatchNormalization(), L.Dropout(0.5)])
+    base.trainable = False
+    source = L.Input(shape=(4,))
+    return Model(source, L.Dense(2)(base(source, training=False)))
+
+
+@case(tf=True)
 def prelu_as_activation():
     return Sequential([L.Dense(3, activation=L.PReLU(), input_shape=(4,)), L.Dense(2)])
 

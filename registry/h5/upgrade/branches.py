@@ -17,25 +17,18 @@ from kerasql.registry.h5.upgrade.graph import (
     mapped,
 )
 from kerasql.registry.h5.upgrade.inputs import shape_and_dtype
-from kerasql.registry.h5.upgrade.rule import Facts, Rule
+from kerasql.registry.h5.upgrade.rule import Facts, Rule, listed
 
-
-def _listed(layer: Layer, facts: Facts) -> bool:
-    return True
-
-
-BRANCHES = Rule(
+BRANCHES = listed(
     "a Sequential that begins with merged branches is a graph with an input for each",
-    "Keras 1.0 to 1.2: Sequential([Merge([left, right])]), models.py",
-    _listed,
+    source="Keras 1.0 to 1.2: Sequential([Merge([left, right])]), models.py",
 )
 
 
-ORDER_OF_AXES = Rule(
+ORDER_OF_AXES = listed(
     "layers whose order of axes the file does not say take their neighbours'",
-    "Keras 1.0 to 1.2, convolutional.py: get_config of ZeroPadding2D, Cropping2D, UpSampling2D and "
-    "their 3D forms leaves dim_ordering out",
-    _listed,
+    source="Keras 1.0 to 1.2, convolutional.py: get_config of ZeroPadding2D, Cropping2D, "
+    "UpSampling2D and their 3D forms leaves dim_ordering out",
 )
 
 SILENT = (

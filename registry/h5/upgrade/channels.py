@@ -6,8 +6,7 @@ To be applied after all rules that ask for data_format or put layers in the plac
 
 from __future__ import annotations
 
-from kerasql.registry.h5.upgrade.graph import Layer
-from kerasql.registry.h5.upgrade.keras1 import after, replaced
+from kerasql.registry.h5.upgrade.graph import Layer, after, replaced
 from kerasql.registry.h5.upgrade.rule import Facts, Rule, rule
 
 CHANNELS_FIRST: list[Rule] = []
@@ -47,7 +46,7 @@ def has_channels_first(layer: Layer) -> bool:
         layer.class_name in RANKS
         and layer.config.get("data_format") == "channels_first"
         and not layer.config.get("return_state")
-        and not any(call.kwargs for call in layer.calls)
+        and not any(call.kwargs.keys() - {"training"} for call in layer.calls)
     )
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from kerasql.registry.h5.upgrade.graph import Layer, Model, every_layer
-from kerasql.registry.h5.upgrade.rule import Facts, Rule
+from kerasql.registry.h5.upgrade.rule import Rule, listed
+from kerasql.registry.h5.weights import Named
 
 SHAPES = ("batch_input_shape", "batch_shape", "input_shape")
 
 
-def _listed(layer: Layer, facts: Facts) -> bool:
-    return True
-
-
-ANY_BATCH = Rule(
+ANY_BATCH = listed(
     "a fixed batch size is any batch size now: the rows of a query come in batches of any size",
-    "Keras 2's batch_input_shape = [32, …]; stateful networks needed it",
-    _listed,
+    source="Keras 2's batch_input_shape = [32, …]; stateful networks needed it",
 )
-FROM_BUILD = Rule(
+FROM_BUILD = listed(
     "the input's shape is taken from the batch that the model was built with",
-    "tf.keras 2.2 to 2.15: Sequential's build_input_shape",
-    _listed,
+    source="tf.keras 2.2 to 2.15: Sequential's build_input_shape",
 )
 
 
@@ -81,3 +77,19 @@ def plain_input(layer: Layer, done: dict[Rule, list[str]]) -> None:
         "dtype": dtype if isinstance(dtype, str) else "float32",
         **{flag: True for flag in ("sparse", "ragged") if old.get(flag)},
     }
+
+
+def say_sizes(model: Model, groups: Mapping[str, Named]) -> None:
+    """Tell the input of a Sequential that begins with an adapted Normalization how long it is.
+
+    tf.keras leaves that out of the architecture; the means tell.
+    """
+    if model.class_name != "Sequential" or len(model.layers) < 2:
+        return
+    first, second, *_ = model.layers
+    shape, arrays = first.config.get("batch_shape"), groups.get(second.saved_name)
+    if second.class_name != "Normalization" or not arrays or not shape or shape[-1] is not None:
+        return
+    mean = arrays[0][1]
+    if mean.ndim and second.config.get("axis") in (-1, [-1], len(shape) - 1, [len(shape) - 1]):
+        first.config["batch_shape"] = [*shape[:-1], mean.shape[-1]]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kerasql.registry.errors import NotUnderstood
-from kerasql.registry.h5.upgrade.graph import Layer, Model
+from kerasql.registry.h5.upgrade.graph import Layer, Model, after, replaced
 from kerasql.registry.h5.upgrade.rule import Facts, Rule, rule
 
 KERAS1: list[Rule] = []
@@ -354,38 +354,3 @@ def side_by_side(arrays: list[np.ndarray]) -> list[np.ndarray]:
     """(features, inputs, units) and (features, units) as one Dense's kernel and bias."""
     kernel = arrays[0].transpose(1, 0, 2)
     return [kernel.reshape(len(kernel), -1), *(bias.reshape(-1) for bias in arrays[1:])]
-
-
-def replaced(
-    holder: Layer, wanted: Callable[[Layer], bool], parts: Callable[[Layer], list[Layer]]
-) -> bool:
-    """Put a Sequential of its parts, under its name, in the place of each layer that is wanted.
-
-    Also in the place of one that lies in such a Sequential.
-    """
-    found = False
-
-    def part(layer: Layer) -> Layer:
-        nonlocal found
-        if wanted(layer):
-            layer, found = sequential(layer, parts), True
-        elif isinstance(layer, Model):
-            found |= replaced(layer, wanted, parts)
-        return layer
-
-    holder.inner = {argument: part(layer) for argument, layer in holder.inner.items()}
-    if isinstance(holder, Model):
-        holder.layers = [part(layer) for layer in holder.layers]
-    return found
-
-
-def sequential(layer: Layer, parts: Callable[[Layer], list[Layer]]) -> Model:
-    """A Sequential of a layer's parts, called on what the layer was called on."""
-    calls, layer.calls = layer.calls, []
-    return Model("Sequential", layer.name, layer.saved_name, {}, calls=calls, layers=parts(layer))
-
-
-def after(layer: Layer, class_name: str, config: dict[str, Any]) -> Layer:
-    """One more part in the place of a layer."""
-    name = f"{layer.name}_{class_name.lower()}"
-    return Layer(class_name, name, name, config)

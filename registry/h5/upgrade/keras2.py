@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from kerasql.registry.errors import NotUnderstood
-from kerasql.registry.h5.upgrade.graph import Call, Layer, Model, Ref, every_layer
-from kerasql.registry.h5.upgrade.keras1 import replaced
+from kerasql.registry.h5.upgrade.graph import Layer, Model, Ref, every_layer, replaced
 from kerasql.registry.h5.upgrade.rule import Facts, Rule, rule
 
 KERAS2: list[Rule] = []
@@ -486,25 +485,3 @@ def smooth_upsampling(layer: Layer, facts: Facts) -> bool:
 )
 def given_function(layer: Layer, facts: Facts) -> bool:
     return layer.class_name == "Lambda"
-
-
-@rule("", source="Keras 2 wrote None for call arguments that were not given", into=KERAS2)
-def call_arguments(layer: Layer, facts: Facts) -> bool:
-    if layer.class_name == "operator":
-        return False
-    changed = False
-    for call in layer.calls:
-        changed |= tidy_call(layer, call)
-    return changed
-
-
-def tidy_call(layer: Layer, call: Call) -> bool:
-    """Without ``training=False`` and ``mask=None``: what predicting means anyway."""
-    gone = [
-        key
-        for key, value in call.kwargs.items()
-        if value is None or (key, value) == ("training", False)
-    ]
-    for key in gone:
-        del call.kwargs[key]
-    return bool(gone)

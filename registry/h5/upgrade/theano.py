@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from kerasql.registry.errors import NotUnderstood
-from kerasql.registry.h5.upgrade.graph import Layer
-from kerasql.registry.h5.upgrade.keras1 import after, replaced
+from kerasql.registry.h5.upgrade.graph import Layer, after, replaced
 from kerasql.registry.h5.upgrade.rule import Facts, Rule, rule
 
 THEANO: list[Rule] = []
