@@ -61,6 +61,13 @@ def children(parent: int) -> list[int]:
     return found
 
 
+def parent(pid: int) -> int:
+    """The process that started a process, 0 when it is gone."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
 def _tasks(pid: int) -> list[Path]:
     with suppress(OSError):
         return list(Path(f"/proc/{pid}/task").iterdir())

@@ -20,6 +20,7 @@
     ├── ConstructFailed         the child process that loads a model gave up
     ├── BrokenArtifact          bytes that are missing or not what was registered
     ├── EngineFailed            an engine cannot load or disagrees with Keras
+    ├── ServerFailed            an executor's model server that cannot be started or kept
     ├── UnsafeKeras             an installed Keras with known holes
     └── BadRow                  one row's value; becomes NULL and a reason, never a failed query
 
@@ -154,6 +155,12 @@ class EngineFailed(KerasqlError):
     """Args: the version's ref, the engine, the reason."""
 
     sentence = "{0} cannot be served by the engine {1!r}: {2}"
+
+
+class ServerFailed(KerasqlError):
+    """An executor's model server cannot be started or kept. Args: what happened."""
+
+    sentence = "the model server failed: {0}"
 
 
 class UnsafeKeras(KerasqlError):

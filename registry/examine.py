@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasql.registry.code import BUILDER, defines, read_source
-from kerasql.registry.engine import engine_named
+from kerasql.registry.engine import PRECISIONS, engine_named
 from kerasql.registry.errors import (
     InvalidFile,
     InvalidInput,
@@ -66,6 +66,7 @@ def examined(
     top_k: int,
     columns: Sequence[str] | None,
     engine: str | None,
+    precision: str,
     architecture: str | Path | None,
     code: str | Path | None,
     weights_only: bool,
@@ -75,6 +76,7 @@ def examined(
     """Examine a private copy of the file; its artifacts exist until the block is left."""
     if engine is not None:
         engine_named(engine)
+    check_precision(precision, engine)
     given = given_preprocess(preprocess)
     if not trust_code and any(one.runs_code for one in given.values()):
         raise UntrustedCode("the preprocessor")
@@ -113,6 +115,7 @@ def examined(
             audited=audited,
             preprocess={name: one.to_json() for name, one in given.items()},
             engine=engine,
+            precision=precision,
             progress=progress,
             accept=fit,
         )
@@ -135,6 +138,16 @@ def examined(
             outputs=outputs,
             columns=column_names,
             files={**copies, **constructed.files},
+        )
+
+
+def check_precision(precision: str, engine: str | None) -> None:
+    """Refuse a precision that there is not, or not on the engine that was asked for."""
+    if precision not in PRECISIONS:
+        raise InvalidInput(f"no precision {precision!r}; there is {spelled(PRECISIONS)}")
+    if precision != "f32" and engine not in (None, "openvino"):
+        raise InvalidInput(
+            f"the engine {engine!r} has no precision {precision!r}; the engine 'openvino' has it"
         )
 
 

@@ -45,6 +45,30 @@ SETTINGS = (
     ),
     Setting("KERASQL_BATCH_ROWS", 1024, "The most rows that an engine predicts at once.", least=1),
     Setting(
+        "KERASQL_MEMO_MB",
+        256,
+        "MiB of answers that each executor remembers, by what is in the row; 0 switches it off.",
+    ),
+    Setting(
+        "KERASQL_SERVER_MEMORY_MB",
+        4096,
+        "MiB of networks that an executor's model server holds; the least recently used leaves.",
+        least=1,
+    ),
+    Setting(
+        "KERASQL_SERVER_IDLE_S",
+        600,
+        "Seconds after which a model server ends that no task is connected to.",
+        least=1,
+    ),
+    Setting(
+        "KERASQL_PREDICT_TIMEOUT_S",
+        120,
+        "Seconds for which a network may predict a batch; then it is tried again in halves, and "
+        "the row on which it hangs becomes NULL.",
+        least=1,
+    ),
+    Setting(
         "KERASQL_CONSTRUCT_TIMEOUT_S",
         600,
         "Seconds after which the child process that loads a model at registration is stopped.",

@@ -33,7 +33,7 @@ class Examined:
     """What registering found out about a model file.
 
     layers is one dict per layer; engine_report says which engine was chosen, the largest
-    difference to Keras, or why an engine was refused.
+    difference to Keras (in bf16 too, where the owner allowed it), or why an engine was refused.
     """
 
     signature: Signature
@@ -86,6 +86,11 @@ class Version:
         return f"{self.name}@{self.number}"
 
     @property
+    def precision(self) -> str:
+        """What the engine may compute in: ``f32``, or ``bf16`` where the owner allowed it."""
+        return str(self.engine_report.get("precision", "f32"))
+
+    @property
     def has_scores(self) -> bool:
         """Whether ``m_scores(x)`` exists beside ``m(x)``."""
         return any(output.has_scores for output in self.outputs.values())
@@ -135,6 +140,7 @@ def fingerprint(
     preprocess: Mapping[str, Any],
     columns: Sequence[str] | None,
     engine: str,
+    precision: str = "f32",
     given: Mapping[str, str],
 ) -> str:
     """The SHA-256 of what makes a version that version: registering the same again adds none.
@@ -148,6 +154,8 @@ def fingerprint(
         "preprocess": dict(preprocess),
         "columns": list(columns) if columns else None,
         "engine": engine,
+        # Left out at the default: older versions' fingerprints have no precision.
+        **({"precision": precision} if precision != "f32" else {}),
         **given,
     }
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)

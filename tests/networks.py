@@ -97,6 +97,13 @@ def double_relu(x: Any) -> Any:
     return keras.ops.relu(x) * 2
 
 
+class Trap(layers.Layer):
+    """What tests/sources/trap.py makes dangerous."""
+
+    def call(self, rows: Any) -> Any:
+        return rows
+
+
 class Scale(layers.Layer):
     """A layer of a user's own: a factor and a trained bias."""
 
@@ -177,6 +184,7 @@ def main(folder: Path) -> None:
     activated = keras.Sequential([keras.Input((2,)), layers.Dense(3, activation=double_relu)])
     keep(activated, folder / "activated.h5")
     activated.save(folder / "activated.keras")
+    keep(keras.Sequential([keras.Input((1,)), Trap()]), folder / "trap.h5")
     apart = tabular()
     keep(apart, folder / "only.h5")
     apart.save_weights(folder / "only.weights.h5")

@@ -16,7 +16,6 @@ from kerasql.registry.signature import Output, Signature, TensorSpec
 from kerasql.udf import batch
 from kerasql.udf.plan import Plan
 from kerasql.udf.planning import elements
-from kerasql.udf.predict import predicted
 
 
 def plan(spec: TensorSpec, preprocessor: Any = None, **facts: Any) -> Plan:
@@ -64,7 +63,9 @@ def test_a_slice_of_lists_is_that_slice() -> None:
 def test_large_strings_are_paths_too() -> None:
     paths = pa.array(["/no/such/file"], pa.large_string())
     image = plan(TensorSpec("x", "float32", (8, 8, 3)), Image(), read_paths=True)
-    _, (reason,) = batch.tensors(image, [paths])
+    reasons: batch.Reasons = [None]
+    (contents,) = batch.opened(image, [paths], reasons)
+    _, (reason,) = batch.tensors(image, [contents], reasons)
     assert reason is not None
     assert "'/no/such/file' cannot be read" in reason
 
@@ -100,22 +101,6 @@ def test_no_rows_are_a_column_of_no_rows() -> None:
     assert batch.column(made, [], []).type == pa.struct(
         [("value", pa.float32()), ("error", pa.string())]
     )
-
-
-def test_a_row_the_network_refuses_costs_only_itself() -> None:
-    def picky(inputs: list[np.ndarray]) -> list[np.ndarray]:
-        if (inputs[0] == 13).any():
-            raise RuntimeError("thirteen\nand a trace")
-        return [inputs[0] * 2]
-
-    reasons: batch.Reasons = [None] * 4
-    values = [np.array([[1.0], [13.0], [3.0]])]
-    groups = predicted(picky, values, [0, 2, 3], reasons)  # type: ignore[arg-type]
-    assert [(list(where), out[0].tolist()) for where, out in groups] == [
-        ([0], [[2.0]]),
-        ([3], [[6.0]]),
-    ]
-    assert reasons == [None, None, "the network refuses it (RuntimeError: thirteen)", None]
 
 
 def outputs(spec: TensorSpec, **facts: Any) -> dict[str, Output]:

@@ -57,7 +57,7 @@ built = construct(Path({str(networks / "vector.h5")!r}), name="vector.h5",
                   audited=audited | {{"architecture": {{"class_name": "Sequential"}}}},
                   progress=lambda step: None)
 import numpy as np
-predict = ENGINES["openvino"].load(built.files, threads=1)
+predict = ENGINES["openvino"].load(built.files)
 assert predict([np.ones((2, 4), "float32")])[0].shape == (2, 3)
 """
     loaded = modules_after(code)

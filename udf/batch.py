@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,14 @@ Reasons = list[str | None]
 # --- in
 
 
-def tensors(plan: Plan, columns: Sequence[pa.Array]) -> tuple[list[list[Any]], Reasons]:
+def tensors(
+    plan: Plan, columns: Sequence[pa.Array], reasons: Reasons | None = None
+) -> tuple[list[list[Any]], Reasons]:
     """The prepared rows of each input, without batch axis, and the reasons of bad rows.
 
-    A bad row is None in every input from the first that refused it.
+    Rows that have a reason stay as they are: None, like every row that an input refuses.
     """
-    reasons: Reasons = [None] * len(columns[0])
+    reasons = [None] * len(columns[0]) if reasons is None else reasons
     if len(columns) not in (len(plan.signature.inputs), len(plan.columns)):
         # Over Spark Connect nobody has counted them yet.
         names = ", ".join(plan.arguments)
@@ -51,7 +54,7 @@ def tensors(plan: Plan, columns: Sequence[pa.Array]) -> tuple[list[list[Any]], R
     ):
         # The name of an only input is Keras' own, and no analyst chose it.
         name = spec.name if len(columns) > 1 else "the input"
-        prepared.append(_rows(array, preprocessor, spec, reasons, name=name, paths=plan.read_paths))
+        prepared.append(_rows(array, preprocessor, spec, reasons, name=name))
         _check_ids(prepared[-1], spec, reasons)
     return prepared, reasons
 
@@ -63,23 +66,87 @@ def _rows(
     reasons: Reasons,
     *,
     name: str,
-    paths: bool,
 ) -> list[Any]:
     if isinstance(preprocessor, Tensor) and (block := _block(array)) is not None:
         return _prepared_block(block, preprocessor, spec, reasons)
     rows: list[Any] = [None] * len(array)
-    text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
-    opened = paths and isinstance(preprocessor, Image) and text
     for index, value in enumerate(_values(array)):
         if reasons[index]:
             continue
         try:
             if value is None:
                 raise BadRow(f"{name} is NULL")
-            rows[index] = preprocessor.prepare(_read(value) if opened else value, spec)
+            rows[index] = preprocessor.prepare(value, spec)
         except BadRow as reason:
             reasons[index] = str(reason)
     return rows
+
+
+def opened(plan: Plan, columns: Sequence[pa.Array], reasons: Reasons) -> list[pa.Array]:
+    """The columns with the contents of the files that a picture's paths name, where allowed."""
+    if not plan.read_paths or plan.columns:
+        return list(columns)
+    return [
+        _contents(array, reasons) if isinstance(preprocessor, Image) and _is_text(array) else array
+        for array, preprocessor in zip(columns, plan.preprocess, strict=True)
+    ]
+
+
+def _contents(array: pa.Array, reasons: Reasons) -> pa.Array:
+    contents: list[bytes | None] = []
+    for index, path in enumerate(array.to_pylist()):
+        contents.append(None)
+        if path is not None and reasons[index] is None:
+            try:
+                contents[-1] = _read(path)
+            except BadRow as reason:
+                reasons[index] = str(reason)
+    return pa.array(contents, pa.large_binary())
+
+
+def hashes(columns: Sequence[pa.Array]) -> list[bytes]:
+    """16 bytes per row that say what is in it, the kinds of its values included.
+
+    BLAKE2b: nobody can make two pictures that are taken for one another.
+    """
+    found = [hashlib.blake2b(digest_size=16) for _ in range(len(columns[0]))]
+    for array in columns:
+        kind = str(array.type).encode()
+        for digest, value in zip(found, _hashed(array), strict=True):
+            digest.update(kind)
+            _update(digest, value)
+    return [digest.digest() for digest in found]
+
+
+def _hashed(array: pa.Array) -> Iterator[Any]:
+    block = _block(array)
+    if block is None:
+        return _values(array)
+    return iter(np.ascontiguousarray(row).tobytes() for row in block)
+
+
+def _update(digest: Any, value: Any) -> None:
+    """Add a value and how long it is: ["ab", "c"] is not ["a", "bc"]."""
+    if isinstance(value, (bytes, memoryview)):
+        digest.update(b"b%d:" % len(value))
+        digest.update(value)
+    elif isinstance(value, Mapping):
+        digest.update(b"m%d:" % len(value))
+        for name, item in value.items():
+            _update(digest, name)
+            _update(digest, item)
+    elif isinstance(value, (list, tuple)):
+        digest.update(b"l%d:" % len(value))
+        for item in value:
+            _update(digest, item)
+    else:
+        said = f"{type(value).__name__} {value!r}".encode()
+        digest.update(b"v%d:" % len(said))
+        digest.update(said)
+
+
+def _is_text(array: pa.Array) -> bool:
+    return bool(pa.types.is_string(array.type) or pa.types.is_large_string(array.type))
 
 
 def _check_ids(rows: Sequence[Any], spec: TensorSpec, reasons: Reasons) -> None:

@@ -33,7 +33,7 @@ def deploy_to_connect(
         plan = plan_of(spark, version, variant, scalar=True)
         send(spark, registry, version, plan.artifacts, sent)
         function = arrow_function(
-            spark, partial(predict, plan, SessionFiles()), returns=plan.returns, name=name
+            spark, partial(predict, plan, SessionFiles(), None), returns=plan.returns, name=name
         )
         spark.udf.register(name, function)
 

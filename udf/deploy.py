@@ -32,6 +32,7 @@ from kerasql.udf.functions import arrow_function, is_connect
 from kerasql.udf.plan import Plan
 from kerasql.udf.planning import plan_of
 from kerasql.udf.predict import predict
+from kerasql.udf.stats import counter
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,8 @@ class _Plans:
     def _function(self, name: str, version: Version, plan: Plan) -> JavaObject:
         context = self.spark.sparkContext
         files = broadcast_files(context, self.registry, version, plan.artifacts)
-        function = arrow_function(
-            self.spark, partial(predict, plan, files), returns=plan.returns, name=name
-        )
+        answers = partial(predict, plan, files, counter(context))
+        function = arrow_function(self.spark, answers, returns=plan.returns, name=name)
         return function._judf
 
 

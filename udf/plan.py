@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kerasql.registry.preprocess import Preprocessor
 from kerasql.registry.signature import Output, Signature, scores_of, sql_type
@@ -18,6 +18,9 @@ class Plan:
     ref is the version (``digits@3``); variant one of VARIANTS; preprocess and outputs are in the
     order of the signature; columns are the names of the scalar columns that make up the one
     tabular input, empty where each argument is an input; artifacts are SHA-256 sums by role.
+    precision is what the engine computes in, allowed how far its golden answer may be from Keras'
+    (None: the promise for float32); batch_rows are predicted at once; limits are the model
+    server's (``server/front.py``).
     """
 
     ref: str
@@ -28,10 +31,22 @@ class Plan:
     columns: tuple[str, ...]
     engine: str
     artifacts: Mapping[str, str]
-    threads: int = 1
+    network_bytes: int = 0
+    precision: str = "f32"
+    allowed: float | None = None
     batch_rows: int = 32
     max_pixels: int = 89_478_485
     read_paths: bool = False
+    limits: Mapping[str, int] = field(default_factory=lambda: {"memo_mb": 0})
+
+    def __hash__(self) -> int:
+        """Mappings have none; what they say is in the artifacts' sums."""
+        return hash((self.ref, self.variant, self.columns, *sorted(self.artifacts.items())))
+
+    @property
+    def slice_rows(self) -> int:
+        """How many rows a task prepares while as many are predicted: a batch for each of two."""
+        return 2 * self.batch_rows
 
     @property
     def tries(self) -> bool:

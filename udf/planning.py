@@ -11,9 +11,10 @@ from kerasql.registry.engine import engine_named
 from kerasql.registry.preprocess import preprocessor_from_json
 from kerasql.registry.settings import setting
 from kerasql.registry.version import Version
+from kerasql.udf.functions import is_connect
 from kerasql.udf.plan import Plan
 
-BATCH_BYTES = 256 * 2**20
+BATCH_BYTES = 128 * 2**20
 FREE_AXIS_ROWS = 32
 
 
@@ -30,11 +31,42 @@ def plan_of(spark: SparkSession, version: Version, variant: str, *, scalar: bool
         columns=(version.columns or ()) if scalar else (),
         engine=version.engine,
         artifacts={role: version.artifacts[role].sha256 for role in roles},
-        threads=int(spark.conf.get("spark.task.cpus", "1") or 1),
+        network_bytes=sum(version.artifacts[role].size_bytes for role in roles),
+        precision=version.engine_report.get("precision", "f32"),
+        allowed=allowed_difference(version),
         batch_rows=rows_at_once(version),
         max_pixels=setting("KERASQL_MAX_PIXELS"),
         read_paths=setting("KERASQL_READ_PATHS"),
+        limits=server_limits(spark),
     )
+
+
+def allowed_difference(version: Version) -> float | None:
+    """How far a golden answer in bfloat16 may be from Keras'; None for float32's promise.
+
+    Twice what was measured at registration, where another CPU rounds at other places.
+    """
+    measured = version.engine_report.get("bf16_difference")
+    return None if measured is None else 2 * float(measured) + 1e-3
+
+
+def server_limits(spark: SparkSession) -> dict[str, int]:
+    """What a model server may hold and how long it waits, as the driver's settings say."""
+    return {
+        "cores": executor_cores(spark),
+        "memory_mb": setting("KERASQL_SERVER_MEMORY_MB"),
+        "memo_mb": setting("KERASQL_MEMO_MB"),
+        "idle_s": setting("KERASQL_SERVER_IDLE_S"),
+        "timeout_s": setting("KERASQL_PREDICT_TIMEOUT_S"),
+        "load_timeout_s": setting("KERASQL_CONSTRUCT_TIMEOUT_S"),
+    }
+
+
+def executor_cores(spark: SparkSession) -> int:
+    """The cores of an executor as Spark grants them; 0 where it grants all there are."""
+    if not is_connect(spark) and str(spark.sparkContext.master).startswith("local"):
+        return spark.sparkContext.defaultParallelism
+    return int(spark.conf.get("spark.executor.cores", "0") or 0)
 
 
 def rows_at_once(version: Version) -> int:

@@ -1,150 +1,156 @@
-"""The function Spark calls on an executor with Arrow batches. No TensorFlow, no database."""
+"""The function Spark calls on an executor with Arrow batches. No TensorFlow, no database.
+
+The network is not here: rows are prepared in this process and predicted by the executor's model
+server, which may know their answers already.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
-from pathlib import Path
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from kerasql.registry.engine import Predict, agree, engine_named, largest_difference
-from kerasql.registry.errors import BrokenArtifact, EngineFailed
+from kerasql.registry.preprocess import Image
 from kerasql.udf import batch
+from kerasql.udf.asked import device, network, scope
 from kerasql.udf.files import Files
 from kerasql.udf.plan import Plan
+from kerasql.udf.server.client import Group, Prepared, Server, Slice
+from kerasql.udf.server.home import Home, executor
+from kerasql.udf.stats import count
 
-MOST_NETWORKS = 8
-"""Networks that one Python worker keeps loaded; the least recently used leaves first."""
+AHEAD = 1
+"""Slices on their way while the next one is prepared."""
 
 
 def predict(
-    plan: Plan, files: Files, batches: Iterator[pa.Array | tuple[pa.Array, ...]]
+    plan: Plan, files: Files, counter: Any, batches: Iterator[pa.Array | tuple[pa.Array, ...]]
 ) -> Iterator[pa.Array]:
     """One answer per row, in order; a bad row's answer is NULL."""
     os.environ["KERASQL_MAX_PIXELS"] = str(plan.max_pixels)
+    server = server_of(plan)
+    with suppress(ConnectionError):
+        # The network is loaded while the first rows are on their way.
+        server.open(network(plan, files))
     for columns in batches:
-        yield answered(plan, files, columns if isinstance(columns, tuple) else (columns,))
+        columns = columns if isinstance(columns, tuple) else (columns,)
+        yield answered(plan, files, server, counter, columns)
 
 
-def answered(plan: Plan, files: Files, columns: Sequence[pa.Array]) -> pa.Array:
-    """The answers to one Arrow batch, a few rows decoded at a time."""
-    rows = len(columns[0])
-    parts = [
-        scored(plan, files, [array.slice(start, plan.batch_rows) for array in columns])
-        for start in range(0, max(rows, 1), plan.batch_rows)
-    ]
+def answered(
+    plan: Plan, files: Files, server: Server, counter: Any, columns: Sequence[pa.Array]
+) -> pa.Array:
+    """The answers to one Arrow batch: a slice is prepared while the one before is predicted."""
+    waiting: deque[Waiting] = deque()
+    parts = [batch.column(plan, [], [])]
+    try:
+        for start in range(0, len(columns[0]), plan.slice_rows):
+            rows = [array.slice(start, plan.slice_rows) for array in columns]
+            waiting.append(Waiting.begun(plan, files, server, rows))
+            if len(waiting) > AHEAD:
+                parts.append(waiting[0].collected(plan, counter))
+                waiting.popleft()
+        while waiting:
+            parts.append(waiting[0].collected(plan, counter))
+            waiting.popleft()
+    finally:
+        if waiting:
+            # Others may wait for rows that this task has promised and will not deliver.
+            server.close()
     return pa.concat_arrays(parts)
 
 
-def scored(plan: Plan, files: Files, columns: Sequence[pa.Array]) -> pa.Array:
-    """Prepare the rows, predict those that can be, put the answers in their places."""
-    prepared, reasons = batch.tensors(plan, columns)
+@dataclass
+class Waiting:
+    """A slice on its way, and the reasons that its rows had before anything was prepared."""
+
+    slice: Slice
+    reasons: batch.Reasons
+
+    @classmethod
+    def begun(
+        cls, plan: Plan, files: Files, server: Server, columns: Sequence[pa.Array]
+    ) -> Waiting:
+        """Ask the server about the rows, and give it those it does not know."""
+        reasons: batch.Reasons = [None] * len(columns[0])
+        columns = batch.opened(plan, columns, reasons)
+        hashes = b"".join(batch.hashes(columns)) if plan.limits["memo_mb"] else None
+        asked = Slice(
+            server=server,
+            network=network(plan, files),
+            scope=scope(plan),
+            count=len(reasons),
+            hashes=hashes,
+            prepare=partial(prepared, plan, files, columns, reasons),
+        )
+        try:
+            asked.begin()
+        except BaseException:
+            server.close()
+            raise
+        return cls(asked, reasons)
+
+    def collected(self, plan: Plan, counter: Any) -> pa.Array:
+        """The answers as Spark wants them."""
+        outcome = self.slice.collect()
+        count(counter, plan.ref, outcome.counts)
+        reasons = [before or outcome.reasons.get(row) for row, before in enumerate(self.reasons)]
+        return batch.column(plan, outcome.groups, reasons)
+
+
+def prepared(
+    plan: Plan,
+    files: Files,
+    columns: Sequence[pa.Array],
+    known: batch.Reasons,
+    positions: list[int],
+) -> Prepared:
+    """The rows at these positions as the network takes them, or why they cannot be."""
+    if len(positions) < len(known):
+        columns = [array.take(pa.array(positions)) for array in columns]
+    rows, reasons = batch.tensors(plan, columns, [known[position] for position in positions])
     good = [index for index, reason in enumerate(reasons) if reason is None]
     groups = []
-    for positions in same_shapes(prepared, good):
-        inputs = [
-            np.ascontiguousarray(preprocessor.finish(np.stack([rows[i] for i in positions]), spec))
-            for rows, preprocessor, spec in zip(
-                prepared, plan.preprocess, plan.signature.inputs, strict=True
-            )
+    for same in same_shapes(rows, good):
+        arrays = [
+            finished(np.stack([of_input[i] for i in same]), plan, number)
+            for number, of_input in enumerate(rows)
         ]
-        groups += predicted(network(plan, files), inputs, positions, reasons)
-    return batch.column(plan, groups, reasons)
+        given = tuple(array.dtype.name for array in arrays)
+        groups.append(Group([positions[i] for i in same], arrays, network(plan, files, given)))
+    bad = {positions[i]: reason for i, reason in enumerate(reasons) if reason is not None}
+    return Prepared(groups, bad)
 
 
-def predicted(
-    loaded: Predict, inputs: list[np.ndarray], positions: list[int], reasons: batch.Reasons
-) -> list[tuple[np.ndarray, list[np.ndarray]]]:
-    """(positions, outputs) of the rows; where an engine refuses them, of each row by itself.
-
-    The engine has answered its golden sample: what it refuses now is this row's fault.
-    """
-    try:
-        return [(np.array(positions), loaded(inputs))]
-    except MemoryError:
-        raise
-    except Exception as error:
-        if len(positions) == 1:
-            said = (str(error).strip().splitlines() or [""])[0]
-            reasons[positions[0]] = f"the network refuses it ({type(error).__name__}: {said[:200]})"
-            return []
-    singly = [[value[n : n + 1] for value in inputs] for n in range(len(positions))]
-    return [
-        answer
-        for position, row in zip(positions, singly, strict=True)
-        for answer in predicted(loaded, row, [position], reasons)
-    ]
+def finished(rows: np.ndarray, plan: Plan, number: int) -> np.ndarray:
+    """Stacked rows as they cross: pixels as they are, for their network does the rest."""
+    preprocessor, spec = plan.preprocess[number], plan.signature.inputs[number]
+    return rows if isinstance(preprocessor, Image) else preprocessor.finish(rows, spec)
 
 
-def same_shapes(prepared: Sequence[Sequence[np.ndarray]], good: Sequence[int]) -> list[list[int]]:
-    """The rows grouped by shape: an axis of any length may differ from row to row."""
-    groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+def same_shapes(rows: Sequence[Sequence[np.ndarray]], good: Sequence[int]) -> list[list[int]]:
+    """The rows grouped by shape and dtype: an axis of any length may differ from row to row."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for index in good:
-        groups.setdefault(tuple(rows[index].shape for rows in prepared), []).append(index)
+        kind = tuple((of_input[index].shape, of_input[index].dtype) for of_input in rows)
+        groups.setdefault(kind, []).append(index)
     return list(groups.values())
 
 
-def network(plan: Plan, files: Files) -> Predict:
-    """The loaded network of the plan: once per Python worker, however many functions use it."""
-    key = (plan.engine, plan.threads, *sorted(plan.artifacts.items()))
-    if key not in _networks:
-        _networks[key] = load(plan, files)
-        if len(_networks) > MOST_NETWORKS:
-            _networks.popitem(last=False)
-    _networks.move_to_end(key)
-    return _networks[key]
+def server_of(plan: Plan) -> Server:
+    """The worker's connection to the model server of its executor and device."""
+    key = device()
+    if key not in _servers:
+        _servers[key] = Server(Home.of(executor(), key), plan.limits, plan.engine)
+    _servers[key].limits = dict(plan.limits)
+    return _servers[key]
 
 
-_networks: OrderedDict[Hashable, Predict] = OrderedDict()
-
-
-def load(plan: Plan, files: Files) -> Predict:
-    """A network whose every byte was checked and whose golden sample came out right."""
-    paths = {role: files.path(sha256) for role, sha256 in plan.artifacts.items()}
-    for role, sha256 in plan.artifacts.items():
-        check(paths[role], sha256, ref=plan.ref, role=role)
-    engine = engine_named(plan.engine)
-    try:
-        loaded = engine.load(paths, threads=plan.threads)
-        prove(plan, loaded, paths["golden"])
-    except EngineFailed:
-        raise
-    except Exception as error:
-        raise EngineFailed(plan.ref, plan.engine, f"{type(error).__name__}: {error}") from error
-    return loaded
-
-
-def check(path: Path, sha256: str, *, ref: str, role: str) -> None:
-    """Raise BrokenArtifact where a file's bytes are not those that were registered."""
-    artifact = f"{role!r} ({sha256})"
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BrokenArtifact(ref, artifact, f"did not reach this executor ({error})") from error
-    if found != sha256:
-        raise BrokenArtifact(ref, artifact, f"is damaged: its bytes have the SHA-256 {found}")
-
-
-def prove(plan: Plan, loaded: Predict, golden: Path) -> None:
-    """Raise EngineFailed where this machine answers the golden sample otherwise than Keras did."""
-    with np.load(golden, allow_pickle=False) as arrays:
-        inputs = [arrays[f"x{n}"] for n in range(len(plan.signature.inputs))]
-        expected = [arrays[f"y{n}"] for n in range(len(plan.signature.outputs))]
-    ours = loaded(inputs)
-    numeric = [spec.dtype != "string" for spec in plan.signature.outputs]
-    ours, expected = (
-        [value for value, kept in zip(values, numeric, strict=True) if kept]
-        for values in (ours, expected)
-    )
-    if not agree(ours, expected):
-        difference = largest_difference(ours, expected)
-        raise EngineFailed(
-            plan.ref,
-            plan.engine,
-            f"its answer to the golden sample differs from Keras' by {difference:.2g} here",
-        )
+_servers: dict[str, Server] = {}

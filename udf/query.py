@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from kerasql.registry.errors import InvalidQuery, spelled
 from kerasql.udf.functions import is_connect
+from kerasql.udf.stats import Stats, counted
 
 QUERIES = {
     "Aggregate", "CTERelationDef", "Distinct", "Except", "Filter", "Generate", "GlobalLimit",
@@ -35,12 +36,16 @@ CONDITION = re.compile(r"^\[[A-Z0-9_.]+\] ")
 
 @dataclass(frozen=True)
 class Result:
-    """A query's rows as an Arrow table; truncated says that there were more than the limit."""
+    """A query's rows as an Arrow table; truncated says that there were more than the limit.
+
+    stats says what each version that was called did on the executors, by ref.
+    """
 
     sql: str
     table: pa.Table
     limit: int | None
     truncated: bool
+    stats: Mapping[str, Stats] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -63,13 +68,13 @@ def query(spark: SparkSession, sql: str, *, limit: int | None = 1000) -> Result:
         raise InvalidQuery("a Spark Connect session is asked with spark.sql(…)")
     try:
         check_is_query(spark, sql)
-        frame = spark.sql(sql)
-        if limit is None:
-            return Result(sql, frame.toArrow(), None, truncated=False)
-        table = frame.limit(limit + 1).toArrow()
+        with counted(spark.sparkContext) as stats:
+            frame = spark.sql(sql)
+            table = (frame if limit is None else frame.limit(limit + 1)).toArrow()
     except (PySparkException, Py4JJavaError) as error:
         raise InvalidQuery(with_names(spark, error)) from error
-    return Result(sql, table.slice(0, limit), limit, truncated=table.num_rows > limit)
+    truncated = limit is not None and table.num_rows > limit
+    return Result(sql, table.slice(0, limit), limit, truncated, stats)
 
 
 def check_is_query(spark: SparkSession, sql: str) -> None:

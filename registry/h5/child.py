@@ -6,10 +6,11 @@ It reads request.json in the folder, writes artifacts beside it, and says one JS
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from kerasql.registry.signature import Signature, TensorSpec
 
 PROBES = 4
 """How many rows Keras and an engine are compared on."""
+
+BF16_PROBES = 64
+"""How many rows say what bfloat16 costs: with four, top-1 agreement would mean nothing."""
 
 EMBEDDINGS = ("Embedding", "ReversibleEmbedding")
 
@@ -71,14 +75,18 @@ def answer(folder: Path, request: Mapping[str, Any], say: Any) -> dict[str, Any]
     say(signature=signature.to_json())
     say(step="predicting with Keras")
     limit = smallest_vocabulary(model)
-    probes = [
-        probe(spec, preprocess[spec.name], limit, seed)
-        for seed, spec in enumerate(signature.inputs)
-    ]
+
+    def probes_of(rows: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [
+            probe(spec, preprocess[spec.name], limit, seed, rows=rows)
+            for seed, spec in enumerate(signature.inputs)
+        ]
+
+    prepared, probes = (list(one) for one in zip(*probes_of(PROBES), strict=True))
     predict = engines.keras_predict(model)
     expected = predict(probes)
     files = {"golden": folder / "golden.npz"}
-    write_golden(files["golden"], probes, expected)
+    write_golden(files["golden"], prepared, probes, expected)
     if found.upgraded:
         files["upgraded"] = found.upgraded
     name, report = "keras", {}
@@ -95,6 +103,14 @@ def answer(folder: Path, request: Mapping[str, Any], say: Any) -> dict[str, Any]
             raise InvalidInput(
                 f"the engine 'openvino' cannot serve this model: {report['refused']}"
             )
+    if request["precision"] == "bf16":
+        if name != "openvino":
+            raise InvalidInput(
+                "the precision 'bf16' needs the engine 'openvino', which cannot serve this model: "
+                f"{report['refused']}; leave the precision at 'f32'"
+            )
+        say(step="comparing bfloat16 with Keras")
+        report |= measure_bf16(predict, files, [probe for _, probe in probes_of(BF16_PROBES)])
     return {
         "signature": signature.to_json(),
         "preprocess": {name: value.to_json() for name, value in preprocess.items()},
@@ -164,22 +180,29 @@ def preprocessors(signature: Signature, given: Mapping[str, Any] | None) -> dict
     return chosen
 
 
-def probe(spec: TensorSpec, preprocessor: Preprocessor, limit: int, seed: int) -> np.ndarray:
-    """Rows as the network will see them: shape (PROBES, …), made through the preprocessor."""
+def probe(
+    spec: TensorSpec, preprocessor: Preprocessor, limit: int, seed: int, *, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """So many rows as the preprocessor prepares them, and as the network will see them.
+
+    The same twice where they could not be made through the preprocessor.
+    """
     rng = np.random.default_rng(seed)
     shape = tuple(length or FREE_AXIS for length in spec.shape)
     free = replace(spec, shape=shape)
     if isinstance(preprocessor, Tensor) and (spec.ids or "int" in spec.dtype):
-        return rng.integers(0, spec.ids or limit, (PROBES, *shape)).astype(spec.dtype)
+        ids = rng.integers(0, spec.ids or limit, (rows, *shape)).astype(spec.dtype)
+        return ids, ids
     try:
-        rows = [preprocessor.prepare(preprocessor.example(free, rng), free) for _ in range(PROBES)]
+        made = [preprocessor.prepare(preprocessor.example(free, rng), free) for _ in range(rows)]
     except BadRow:
         if not preprocessor.runs_code:
             raise
         # What a stranger's function takes cannot be guessed; the network is proven without it.
-        return rng.random((PROBES, *shape)).astype(spec.dtype)
-    rows = [row for row in rows if row.shape == rows[0].shape]
-    return preprocessor.finish(np.stack(rows), free)
+        random = rng.random((rows, *shape)).astype(spec.dtype)
+        return random, random
+    prepared = np.stack([row for row in made if row.shape == made[0].shape])
+    return prepared, preprocessor.finish(prepared, free)
 
 
 def smallest_vocabulary(model: Any) -> int:
@@ -197,7 +220,7 @@ def prove_openvino(
     try:
         started = time.perf_counter()
         files = engines.compile_openvino(model, folder)
-        predict = engines.ENGINES["openvino"].load(files, threads=1)
+        predict = engines.ENGINES["openvino"].load(files)
         ours = predict(probes)
         rows = [predict([p[n : n + 1] for p in probes]) for n in range(len(probes[0]))]
         singly = [np.concatenate(column) for column in zip(*rows, strict=True)]
@@ -213,9 +236,49 @@ def prove_openvino(
     return report
 
 
-def write_golden(path: Path, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> None:
-    """Keep one row that Keras answered: arrays x0 … and y0 …, shapes (1, …), no pickles."""
-    arrays = {f"x{n}": _plain(value[:1]) for n, value in enumerate(inputs)}
+def measure_bf16(
+    keras: engines.Predict, files: Mapping[str, Path], probes: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """What a report says of a network in bfloat16: the largest difference, the same top-1."""
+    if not engines.has_bf16():
+        raise InvalidInput(
+            "the precision 'bf16' cannot be measured here: this machine's CPU has no bfloat16; "
+            "register where it has, or leave the precision at 'f32'"
+        )
+    ours = engines.ENGINES["openvino"].load(files, precision="bf16")
+    rows = min(len(value) for value in probes)
+    # A few rows at once, as the other proof: a large network's layers must fit.
+    parts = [[value[n : n + PROBES] for value in probes] for n in range(0, rows, PROBES)]
+    computed, expected = (
+        [np.concatenate(column) for column in zip(*map(predict, parts), strict=True)]
+        for predict in (ours, keras)
+    )
+    difference = engines.largest_difference(computed, expected)
+    if not math.isfinite(difference):
+        raise InvalidInput(
+            "the precision 'bf16' gives numbers that are none (NaN or infinity) on this model; "
+            "leave it at 'f32'"
+        )
+    return {
+        "precision": "bf16",
+        "bf16_difference": difference,
+        "bf16_top1": engines.same_top_1(computed, expected),
+    }
+
+
+def write_golden(
+    path: Path,
+    prepared: Sequence[np.ndarray],
+    inputs: Sequence[np.ndarray],
+    outputs: Sequence[np.ndarray],
+) -> None:
+    """Keep one row that Keras answered: arrays p0 …, x0 … and y0 …, shapes (1, …), no pickles.
+
+    p are prepared rows, before the preprocessor's ``finish``, x the network's inputs, y Keras'
+    answers.
+    """
+    arrays = {f"p{n}": _plain(value[:1]) for n, value in enumerate(prepared)}
+    arrays |= {f"x{n}": _plain(value[:1]) for n, value in enumerate(inputs)}
     arrays |= {f"y{n}": _plain(value[:1]) for n, value in enumerate(outputs)}
     np.savez(path, allow_pickle=False, **arrays)
 

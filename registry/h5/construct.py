@@ -39,9 +39,10 @@ class Constructed:
     """A loaded model: what it takes and gives, its layers, and the engine proven on it.
 
     preprocess is one preprocessor as JSON per input, defaults filled in; engine_report holds
-    ``engine``, ``difference`` (the largest to Keras), ``compile_s`` and, for an engine that was
-    not used, ``refused`` and why; upgrade lists what was rewritten for Keras 3 (rule, source,
-    layers); files are the further artifacts by role.
+    ``engine``, ``difference`` (the largest to Keras), ``compile_s``, for an engine that was not
+    used ``refused`` and why, and for bf16 ``precision``, ``bf16_difference`` and ``bf16_top1``
+    (None without scores to choose from); upgrade lists what was rewritten for Keras 3 (rule,
+    source, layers); files are the further artifacts by role.
     """
 
     signature: Signature
@@ -63,6 +64,7 @@ def construct(
     preprocess: Mapping[str, Any] | None,
     engine: str | None,
     progress: Progress,
+    precision: str = "f32",
     accept: Callable[[Signature], Any] = lambda signature: None,
 ) -> Constructed:
     """Load the file in a child process and bring back what it found, its files in ``folder``.
@@ -71,7 +73,8 @@ def construct(
     (h5, keras or weights), ``keras_version``, ``backend``, ``architecture`` (JSON; None where the
     code builds it) and ``code`` (the owner's source or None).
     preprocess is JSON by input name, or under ``""`` for a model with one input; engine None
-    means OpenVINO where it agrees with Keras, else Keras. The child's first answer is the
+    means OpenVINO where it agrees with Keras, else Keras. precision is what OpenVINO may compute
+    in, proven in f32 all the same. The child's first answer is the
     signature: accept raises for one that does not fit, before anything is compiled.
     """
     request = {
@@ -79,6 +82,7 @@ def construct(
         "path": str(path.resolve()),
         "preprocess": preprocess,
         "engine": engine,
+        "precision": precision,
     }
     (folder / "request.json").write_text(json.dumps(request))
     timeout_s = setting("KERASQL_CONSTRUCT_TIMEOUT_S")

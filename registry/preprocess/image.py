@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,6 +15,7 @@ import PIL.ImageOps
 from ..errors import InvalidPreprocess
 from ..signature import TensorSpec
 from .decode import opened, read
+from .finish import Finish, Step
 from .load_img import FILTERS as PIL_FILTERS
 from .load_img import load_img
 from .options import (
@@ -26,7 +28,6 @@ from .options import (
     numbers,
     numpy_dtype,
     one_of,
-    standardized,
     whole_number,
 )
 from .resize import METHODS, fitted
@@ -187,30 +188,37 @@ class Image:
 
     def finish(self, batch: np.ndarray, spec: TensorSpec) -> np.ndarray:
         """A stack of prepared pictures scaled, in the input's dtype and shape."""
-        if self._scales:
-            batch = standardized(self._scaled(batch.astype(np.float32)), self.mean, self.std)
-        dtype = numpy_dtype(spec)
-        if dtype.kind in "iu" and batch.dtype.kind == "f":
-            limits = np.iinfo(dtype)
-            batch = batch.clip(limits.min, limits.max)
-        finished: np.ndarray = batch.astype(dtype, copy=False)
-        return finished.reshape(len(batch), *self._shape(spec))
+        return self.finishing(spec, str(batch.dtype))(batch)
 
-    def _scaled(self, batch: np.ndarray) -> np.ndarray:
-        """keras.applications' preprocess_input, in place on a float32 batch."""
+    @property
+    def usual_dtype(self) -> str:
+        """The dtype of prepared pixels, but for gray pictures of more than 8 bits."""
+        whole = self.like == "load_img" or self.resize == "nearest"
+        return "uint8" if whole else "float32"
+
+    def finishing(self, spec: TensorSpec, given: str = "uint8") -> Finish:
+        """What ``finish`` does to pixels of the dtype given, as data."""
+        row = (*self._target(spec), CHANNELS[self.color])
+        return Finish(given, row, self._steps(), str(numpy_dtype(spec)), self._shape(spec))
+
+    def _steps(self) -> tuple[Step, ...]:
+        """keras.applications' preprocess_input, then mean and std."""
+        steps: list[Step] = []
         if self.scale in ("unit", "torch"):
-            batch /= np.float32(255)
+            steps.append(("divide", (255.0,)))
         elif self.scale == "tf":
-            batch /= np.float32(127.5)
-            batch -= np.float32(1)
+            steps += [("divide", (127.5,)), ("subtract", (1.0,))]
         elif self.scale == "caffe":
-            batch = batch[..., ::-1]
-        return standardized(batch, *IMAGENET.get(self.scale or "", (None, None)))
+            steps.append(("reverse", ()))
+        for mean, std in (IMAGENET.get(self.scale or "", (None, None)), (self.mean, self.std)):
+            steps += [("subtract", _tuple(mean))] if mean is not None else []
+            steps += [("divide", _tuple(std))] if std is not None else []
+        return tuple(steps)
 
     def _shape(self, spec: TensorSpec) -> tuple[int, ...]:
         height, width = self._target(spec)
         shape = (height, width, CHANNELS[self.color])
-        return {3: shape, 2: shape[:2]}.get(len(spec.shape), (-1,))
+        return {3: shape, 2: shape[:2]}.get(len(spec.shape), (math.prod(shape),))
 
     def describe(self) -> str:
         """One sentence for people."""
@@ -255,6 +263,10 @@ class Image:
 
     def _loaded(self, image: PIL.Image.Image, height: int, width: int) -> np.ndarray:
         return load_img(image, height, width, color=self.color, resize=self.resize, fit=self.fit)
+
+
+def _tuple(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _size(size: Any) -> tuple[int, int] | None:

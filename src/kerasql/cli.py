@@ -114,6 +114,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 @click.option("--columns", metavar="A,B,…", help="Names of a tabular input's numbers.")
 @click.option("--engine", help="openvino or keras (default: the faster one that equals Keras).")
 @click.option(
+    "--precision",
+    default="f32",
+    show_default=True,
+    help="f32, or bf16: faster, no longer equal to Keras; show says by how much.",
+)
+@click.option(
     "--trust-code",
     is_flag=True,
     help="Let the given Python source run: here in a child process, and on executors.",
@@ -164,7 +170,8 @@ def register(
         click.echo(f"{version.ref} holds exactly this already; nothing was stored")
     else:
         aliases = f", alias {', '.join(version.aliases)}" if version.aliases else ""
-        click.echo(f"registered {version.ref}{aliases} on the engine {version.engine}")
+        computes = "" if version.precision == "f32" else f" in {version.precision}"
+        click.echo(f"registered {version.ref}{aliases} on the engine {version.engine}{computes}")
     for rewritten in upgrade_lines(version.inspection):
         notes.print(f"rewritten for Keras 3: {rewritten}", markup=False, soft_wrap=True)
     if refused := version.engine_report.get("refused"):
@@ -355,6 +362,7 @@ def show(ctx: click.Context, ref: str, as_code: bool, as_json: bool) -> None:
         ),
         ("engine", version.engine),
         ("largest difference", report.get("difference") and f"{report['difference']:.2g}"),
+        ("precision", precision_line(version)),
         ("not used", report.get("refused")),
         ("layers", f"{len(version.layers)}, {version.parameters:,} parameters"),
         ("saved with Keras", version.keras_version),
@@ -369,6 +377,17 @@ def show(ctx: click.Context, ref: str, as_code: bool, as_json: bool) -> None:
         ("size", f"{version.artifacts['model'].size_bytes:,} bytes"),
     ]
     return print_table(("", ""), [row for row in rows if row[1]], header=False)
+
+
+def precision_line(version: Version) -> str | None:
+    """What a version computes in, where it is not float32, and what that costs."""
+    report = version.engine_report
+    if version.precision == "f32":
+        return None
+    line = f"{version.precision}, largest difference {report['bf16_difference']:.2g}"
+    if report["bf16_top1"] is None:
+        return line
+    return f"{line}, same best score on {report['bf16_top1']:.1%} of the probes"
 
 
 def code_line(version: Version) -> str | None:
@@ -490,6 +509,7 @@ def dataset_remove(ctx: click.Context, name: str) -> None:
 @click.option("--parquet", type=click.Path(path_type=Path), help="Write the rows to this file.")
 @click.option("--master", default="local[*]", show_default=True, help="The Spark cluster.")
 @click.option("--conf", multiple=True, metavar="KEY=VALUE", help="A Spark setting.")
+@click.option("--stats", is_flag=True, help="Say what the models did: rows, batches, memory.")
 @as_json
 @click.pass_context
 def query(
@@ -501,10 +521,11 @@ def query(
     parquet: Path | None,
     master: str,
     conf: Sequence[str],
+    stats: bool,
     as_json: bool,
 ) -> None:
     """Run one SQL query over the models and datasets of the registry."""
-    from kerasql.show import write_csv, write_json, write_parquet, write_table
+    from kerasql.show import stats_line, write_csv, write_json, write_parquet, write_table
     from kerasql.udf.deploy import deploy
     from kerasql.udf.query import query as run
 
@@ -531,6 +552,11 @@ def query(
         notes.print(
             f"only the first {limit:,} rows are shown; there are more (--limit N, 0 for all)"
         )
+    if stats:
+        for ref, one in sorted(result.stats.items()):
+            notes.print(stats_line(ref, one), markup=False)
+        if not result.stats:
+            notes.print("no model was asked")
 
 
 def query_text(sql: str | None, file: Path | None) -> str:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from kerasql.registry.errors import InvalidInput
 from kerasql.udf.query import Result
+from kerasql.udf.stats import Stats
 
 MOST_ITEMS = 6
 MOST_CHARACTERS = 120
@@ -30,6 +31,19 @@ def write_table(result: Result, console: Console) -> None:
     console.print(table)
     rows = result.table.num_rows
     console.print(f"{rows:,} row{'' if rows == 1 else 's'}", highlight=False)
+
+
+def stats_line(ref: str, stats: Stats) -> str:
+    """What one version did in a query: ``m@1: 80 rows, 20 known, 60 predicted in 4 batches …``."""
+    parts = [f"{stats.rows:,} rows", f"{stats.hits:,} known"]
+    parts.append(f"{stats.predicted:,} predicted in {stats.batches:,} batches")
+    more = {
+        "networks loaded": stats.loads,
+        "batches halved for want of memory": stats.halved,
+        "restarts after a crash": stats.restarts,
+    }
+    parts += [f"{count:,} {what}" for what, count in more.items() if count]
+    return f"{ref}: {', '.join(parts)}; {stats.held_bytes / 1e6:,.0f} MB held"
 
 
 def in_table(value: Any) -> str:

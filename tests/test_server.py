@@ -1,0 +1,466 @@
+"""The model server: found, shared, remembered, crashed, killed, full; and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from left_behind import fronts, kill_now_and_then, left_behind, runners, servers
+from pyspark.sql import SparkSession
+
+from kerasql.registry.errors import BrokenArtifact, EngineFailed, ServerFailed
+from kerasql.registry.store import Registry, connect
+from kerasql.udf.plan import Plan
+from kerasql.udf.planning import plan_of
+from kerasql.udf.predict import answered
+from kerasql.udf.server.client import Server
+from kerasql.udf.server.home import Home, Process
+
+TRAP = Path(__file__).parent / "sources" / "trap.py"
+CRASHES, HANGS, LARGE = 666.0, 777.0, 555.0
+
+
+@dataclass
+class Kept:
+    """Artifacts as files in a folder, and counts as they come."""
+
+    folder: Path
+    counts: list[Any] = field(default_factory=list)
+
+    def path(self, sha256: str) -> Path:
+        return self.folder / sha256
+
+    def add(self, counted: dict[Any, Any]) -> None:
+        self.counts += counted.values()
+
+    def total(self, name: str) -> int:
+        return sum(getattr(one, name) for one in self.counts)
+
+
+@pytest.fixture(scope="module")
+def registry(networks: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    folder = tmp_path_factory.mktemp("served")
+    with connect(f"sqlite:///{folder}/models.db", artifacts="") as opened:
+        opened.register("digits", networks / "vector.h5")
+        opened.register("price", networks / "tabular.h5")
+        opened.register("pair", networks / "pair.h5")
+        opened.register("words", networks / "text.keras")
+        opened.register("trap", networks / "trap.h5", code=TRAP, trust_code=True)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def kept(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    folder = tmp_path_factory.mktemp("artifacts")
+    for name in ("digits", "price", "pair", "words", "trap"):
+        version = registry.get(name)
+        for role, artifact in version.artifacts.items():
+            with (folder / artifact.sha256).open("wb") as file:
+                registry.copy_artifact(version, role, file)
+    return Kept(folder)
+
+
+@pytest.fixture
+def files(kept: Kept) -> Kept:
+    return Kept(kept.folder)
+
+
+@pytest.fixture(scope="module")
+def plans(registry: Registry, spark: SparkSession) -> Callable[..., Plan]:
+    def made(name: str, **limits: int) -> Plan:
+        plan = plan_of(spark, registry.get(name), "try", scalar=False)
+        return replace(plan, limits={**plan.limits, "memo_mb": 64, **limits})
+
+    return made
+
+
+@pytest.fixture
+def owner() -> Iterator[Process]:
+    """An executor: any process that runs until the test has ended."""
+    with subprocess.Popen(["sleep", "600"]) as running:
+        yield Process.running(running.pid)
+        running.kill()
+    while OPENED:
+        OPENED.pop().close()
+    assert left_behind() == []
+
+
+def ask(server: Server, plan: Plan, files: Kept, *columns: Any) -> list[Any]:
+    """(value, error) of each row, through the whole of the executor's side."""
+    arrays = [column if isinstance(column, pa.Array) else pa.array(column) for column in columns]
+    rows = answered(plan, files, server, files, arrays).to_pylist()
+    return [(row["value"], row["error"]) for row in rows]
+
+
+def vectors(count: int, seed: int = 0) -> list[list[float]]:
+    return np.random.default_rng(seed).normal(size=(count, 4)).round(4).tolist()
+
+
+OPENED: list[Server] = []
+
+
+def server_of(owner: Process, plan: Plan) -> Server:
+    """A Python worker's connection; closed when the test ends."""
+    OPENED.append(Server(Home.of(owner, "cpu"), plan.limits, plan.engine))
+    return OPENED[-1]
+
+
+# --- found
+
+
+def test_workers_that_race_share_one_server(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("digits")
+    made: list[list[Any]] = []
+    threads = [
+        threading.Thread(
+            target=lambda: made.append(ask(server_of(owner, plan), plan, files, vectors(3)))
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert all(rows == made[0] for rows in made)
+    assert len(fronts(owner.number)) == 1
+    assert len(runners(owner.number)) == 1
+    assert (files.total("predicted"), files.total("loads")) == (3, 1)
+
+
+def test_a_server_is_private(owner: Process, plans: Callable[..., Plan], files: Kept) -> None:
+    plan = plans("digits")
+    server = server_of(owner, plan)
+    ask(server, plan, files, vectors(1))
+    home = Home.of(owner, "cpu")
+    assert home.folder.stat().st_mode & 0o777 == 0o700
+    assert {path.name for path in home.folder.iterdir()} == {"socket", "lock"}
+
+
+def test_a_folder_that_others_may_enter_is_refused(owner: Process) -> None:
+    home = Home.of(owner, "cpu")
+    home.folder.mkdir()
+    home.folder.chmod(0o755)
+    with pytest.raises(ServerFailed, match="belongs to somebody else; remove it"):
+        home.connect("openvino")
+    assert fronts(owner.number) == []
+    home.folder.rmdir()
+
+
+def test_a_server_ends_with_its_executor(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("digits")
+    with subprocess.Popen(["sleep", "600"]) as running:
+        other = Process.running(running.pid)
+        ask(server_of(other, plan), plan, files, vectors(1))
+        ask(server_of(owner, plan), plan, files, vectors(1))
+        assert fronts(other.number)
+        running.kill()
+    assert left_behind() == []
+    assert fronts(other.number) == []
+    assert not Home.of(other, "cpu").folder.exists()
+    assert fronts(owner.number), "another executor's server ended too"
+
+
+def test_a_server_nobody_asks_ends_and_comes_back(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("digits", idle_s=1)
+    server = server_of(owner, plan)
+    first = ask(server, plan, files, vectors(2))
+    time.sleep(1.5)
+    assert fronts(owner.number), "it ends although a worker is connected"
+    server.close()
+    until = time.monotonic() + 10
+    while fronts(owner.number) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not Home.of(owner, "cpu").folder.exists()
+    assert ask(server, plan, files, vectors(2)) == first
+    server.close()
+
+
+def test_what_a_killed_server_and_executor_left_is_swept_by_the_next(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("digits")
+    with subprocess.Popen(["sleep", "600"]) as running:
+        gone = Process.running(running.pid)
+        ask(server_of(gone, plan), plan, files, vectors(1))
+        for pid in fronts(gone.number):
+            os.kill(pid, signal.SIGKILL)
+        running.kill()
+    folder = Home.of(gone, "cpu").folder
+    assert folder.exists()
+    ask(server_of(owner, plan), plan, files, vectors(1))
+    assert not folder.exists()
+    # The process with the networks went with the one that had started it.
+    assert left_behind() == []
+
+
+def test_python_workers_stay_light(files: Kept) -> None:
+    code = (
+        "import kerasql.udf.predict, sys;"
+        "heavy = {'tensorflow', 'keras', 'openvino', 'sqlalchemy', 'flask'} & set(sys.modules);"
+        "print(sorted(heavy), open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy, kib = done.stdout.rsplit(maxsplit=1)
+    assert heavy == "[]"
+    assert int(kib) * 1024 < 200e6
+
+
+# --- answers
+
+
+def test_answers_are_those_of_keras_for_one_and_several_inputs(
+    owner: Process, plans: Callable[..., Plan], files: Kept, networks: Path
+) -> None:
+    with np.load(networks / "pair.npz") as arrays:
+        kept = {name: arrays[name] for name in arrays.files}
+    plan = plans("pair")
+    server = server_of(owner, plan)
+    rows = ask(server, plan, files, kept["x0"].tolist(), kept["x1"].tolist())
+    assert [error for _, error in rows] == [None] * len(kept["x0"])
+    species = [value["species"] for value, _ in rows]
+    np.testing.assert_allclose(species, kept["y0"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose([value["age"] for value, _ in rows], kept["y1"][:, 0], rtol=1e-4)
+
+
+def test_text_crosses_and_comes_back(
+    owner: Process, plans: Callable[..., Plan], files: Kept, networks: Path
+) -> None:
+    with np.load(networks / "text.npz") as arrays:
+        expected = arrays["y0"][:, 0]
+    plan = plans("words")
+    rows = ask(server_of(owner, plan), plan, files, ["good good", "bad", "?", None])
+    np.testing.assert_allclose([value for value, _ in rows[:3]], expected, rtol=1e-5)
+    assert rows[3] == (None, "the input is NULL")
+
+
+def test_a_distinct_row_is_predicted_once_whoever_asks(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan, rows = plans("digits"), vectors(50)
+    first, second = server_of(owner, plan), server_of(owner, plan)
+    doubled = ask(first, plan, files, rows + rows)
+    assert doubled[:50] == doubled[50:]
+    assert files.total("predicted") == 50
+    assert ask(second, plan, files, rows[::-1]) == doubled[49::-1]
+    assert (files.total("predicted"), files.total("rows")) == (50, 150)
+    # The same rows mean something else to another model.
+    ask(second, plans("price"), files, rows)
+    assert files.total("predicted") == 100
+
+
+def test_without_memory_every_row_is_predicted(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan, rows = plans("digits", memo_mb=0), vectors(20)
+    server = server_of(owner, plan)
+    assert ask(server, plan, files, rows) == ask(server, plan, files, rows)
+    assert (files.total("predicted"), files.total("hits")) == (40, 0)
+
+
+def test_rows_whose_worker_dies_are_delivered_by_who_waits_for_them(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan, rows = plans("digits"), vectors(5)
+    dying, waiting = server_of(owner, plan), server_of(owner, plan)
+    ask(dying, plan, files, vectors(1, seed=9))
+    from kerasql.udf import batch
+    from kerasql.udf.asked import network, scope
+
+    array = pa.array(rows)
+    promised = {
+        "verb": "ask", "id": 99, "network": network(plan, files).key, "scope": scope(plan),
+        "count": 5, "hashed": True,
+    }  # fmt: skip
+    assert dying.ask(promised, b"".join(batch.hashes([array])))["mine"] == [0, 1, 2, 3, 4]
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(ask(waiting, plan, files, array)))
+    thread.start()
+    time.sleep(0.5)
+    assert not answers, "nobody has delivered these rows"
+    dying.close()
+    thread.join(30)
+    assert [error for _, error in answers[0]] == [None] * 5
+
+
+def test_a_damaged_artifact_fails_the_query_and_heals(
+    owner: Process, plans: Callable[..., Plan], files: Kept, tmp_path: Path
+) -> None:
+    plan = plans("digits")
+    weights = plan.artifacts["openvino.bin"]
+    damaged = Kept(tmp_path)
+    for sha256 in plan.artifacts.values():
+        damaged.path(sha256).write_bytes(files.path(sha256).read_bytes())
+    data = bytearray(damaged.path(weights).read_bytes())
+    data[-1] ^= 1
+    damaged.path(weights).write_bytes(data)
+    server = server_of(owner, plan)
+    with pytest.raises(BrokenArtifact, match=r"'openvino.bin' .* of digits@1 is damaged"):
+        ask(server, plan, damaged, vectors(2))
+    damaged.path(weights).unlink()
+    fresh = server_of(owner, plans("price"))
+    with pytest.raises(BrokenArtifact, match="did not reach this executor"):
+        ask(fresh, replace(plan, precision="f32", batch_rows=7), damaged, vectors(2))
+
+
+# --- crashes
+
+
+def test_a_row_on_which_the_network_crashes_costs_only_itself(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("trap")
+    server = server_of(owner, plan)
+    rows = ask(server, plan, files, [1.0, 2.0, CRASHES, 3.0])
+    assert rows == [
+        (1.0, None), (2.0, None), (None, "the network crashes on it (SIGSEGV)"), (3.0, None)
+    ]  # fmt: skip
+    assert files.total("restarts") >= 2
+    # Nor does it crash the next query.
+    files.counts.clear()
+    assert ask(server, plan, files, [CRASHES, 4.0])[0][1] == "the network crashes on it (SIGSEGV)"
+    assert files.total("restarts") == 0
+
+
+def test_a_row_on_which_the_network_hangs_costs_only_itself(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("trap", timeout_s=2)
+    rows = ask(server_of(owner, plan), plan, files, [1.0, HANGS])
+    assert rows == [(1.0, None), (None, "the network hangs on it")]
+
+
+def test_a_batch_too_large_for_the_memory_is_halved_and_said_so(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("trap")
+    numbers = [1.0, 2.0, LARGE, 3.0, 4.0, 5.0, 6.0, 7.0]
+    rows = ask(server_of(owner, plan), plan, files, numbers)
+    assert rows == [(number, None) for number in numbers]
+    assert files.total("halved") == 2
+    assert files.total("restarts") == 0
+
+
+@pytest.mark.parametrize("victims", [fronts, runners])
+def test_processes_killed_at_any_moment_cost_time_only(
+    owner: Process,
+    plans: Callable[..., Plan],
+    files: Kept,
+    victims: Callable[[int], list[int]],
+) -> None:
+    plan = replace(plans("digits"), batch_rows=8)
+    server, rows = server_of(owner, plan), vectors(2000)
+    quiet = ask(server, replace(plan, batch_rows=512), files, rows)
+    assert [error for _, error in quiet] == [None] * 2000
+    # Another network key for every run: nothing is known from the run before.
+    chance, kills = random.Random(3), 0
+    for run in range(8):
+        ending, killed = threading.Event(), []
+        thread = threading.Thread(
+            target=kill_now_and_then, args=(lambda: victims(owner.number), ending, chance, killed)
+        )
+        thread.start()
+        answers = ask(server, replace(plan, batch_rows=8 + run), files, rows)
+        ending.set()
+        thread.join()
+        kills += len(killed)
+        np.testing.assert_allclose(
+            [value for value, _ in answers], [value for value, _ in quiet], atol=1e-6
+        )
+    assert kills > 4
+    # One that was killed last would leave its folder to the next.
+    ask(server, plan, files, vectors(1, seed=5))
+
+
+def test_a_network_that_cannot_be_loaded_fails_with_one_sentence(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("digits")
+    weights = {**plan.artifacts, "golden": plans("price").artifacts["golden"]}
+    with pytest.raises(EngineFailed, match="digits@1 cannot be served by the engine 'openvino'"):
+        ask(server_of(owner, plan), replace(plan, artifacts=weights), files, vectors(2))
+
+
+# --- memory
+
+
+def test_the_least_recently_used_network_leaves_when_there_is_no_room(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    # A megabyte holds none of them: each is loaded alone, and leaves for the next.
+    names = ["digits", "price", "pair"]
+    limits = {"memory_mb": 1, "memo_mb": 0}
+    server = server_of(owner, plans("digits", **limits))
+    columns = {"pair": [[[0.0, 1, 2]], [[3.0, 4]]]}
+    for name in names + names[:1]:
+        ask(server, plans(name, **limits), files, *columns.get(name, [vectors(2)]))
+    assert files.total("loads") == 4
+    held = [one.held_bytes for one in files.counts]
+    assert max(held) < 2 * min(held) + 20 * 2**20, "networks have not left"
+
+
+def test_many_tasks_over_more_networks_than_fit_all_get_their_answers(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    limits = {"memory_mb": 1, "memo_mb": 0}
+    plan_by = {name: plans(name, **limits) for name in ("digits", "price")}
+    alone = {name: ask(server_of(owner, p), p, files, vectors(30)) for name, p in plan_by.items()}
+    wrong: list[str] = []
+
+    def task(name: str) -> None:
+        server = server_of(owner, plan_by[name])
+        for _ in range(3):
+            for (value, error), (expected, _) in zip(
+                ask(server, plan_by[name], files, vectors(30)), alone[name], strict=True
+            ):
+                if error or not np.allclose(value, expected, atol=1e-6):
+                    wrong.append(f"{name}: {value} is not {expected} ({error})")
+
+    threads = [threading.Thread(target=task, args=(name,)) for name in list(plan_by) * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not any(thread.is_alive() for thread in threads)
+    assert wrong == []
+
+
+def test_segments_vanish_with_their_processes(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("digits")
+    server = server_of(owner, plan)
+    for size in (10, 3000, 10, 9000):
+        ask(server, plan, files, vectors(size, seed=size))
+    held = {pid: segments(pid) for pid, _ in servers() if pid in fronts(owner.number)}
+    assert all(1 <= count <= 6 for count in held.values()), held
+    server.close()
+    until = time.monotonic() + 5
+    while any(segments(pid) for pid in held) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert [segments(pid) for pid in held] == [0]
+    assert not [path for path in Path("/dev/shm").iterdir() if "kerasql" in path.name]
+
+
+def segments(pid: int) -> int:
+    """The shared memory without a name that a process holds open."""
+    links = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum("memfd:kerasql" in str(link) for link in links)

@@ -1,0 +1,1 @@
+"""An executor's model server: one process that owns the models, one that predicts."""

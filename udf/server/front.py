@@ -1,0 +1,572 @@
+"""The process that Python workers talk to: it remembers, schedules, and outlives crashes.
+
+``home.py`` starts it. It loads no network itself: ``runner.py`` does, in a process that is started
+again when it dies. It ends with its executor, or when nobody has asked it for a while.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kerasql.udf.server import wire
+from kerasql.udf.server.answers import Answer, Answers, Row, grouped
+from kerasql.udf.server.cores import cores
+from kerasql.udf.server.home import Home, Process
+from kerasql.udf.server.schedule import Job, Network, Work, next_network, to_drop
+
+HASH_BYTES = 16
+MOST_ABSENT = 64
+TICK_S = 0.5
+MOST_DEATHS = 3
+"""How often a process may die over the same rows, or the same network, before they are at fault."""
+MOST_KILLS = 10
+"""The same for a network over which a process is killed from outside, or for want of memory."""
+
+
+@dataclass
+class Limits:
+    """What the newest task says: how long to wait, how much to hold."""
+
+    idle_s: int = 600
+    timeout_s: int = 120
+    load_timeout_s: int = 600
+    memory_mb: int = 4096
+    memo_mb: int = 256
+    cores: int = 0
+
+
+@dataclass(eq=False)
+class Request:
+    """One slice of one task's rows.
+
+    error is why none of them can be answered; left, that the task has gone with its segments.
+    """
+
+    network: str
+    rows: list[Row]
+    counts: dict[str, int]
+    error: tuple[str, list[Any]] | None = None
+    left: bool = False
+
+
+def main() -> None:
+    """Listen in the folder named on the command line until the executor has gone."""
+    folder, number, began, device, engine, tell = sys.argv[1:]
+    if os.fork():
+        # The worker that started this must not become its parent.
+        os._exit(0)
+    home = Home(Path(folder), Process(int(number), int(began)), device)
+    with suppress(FileNotFoundError):
+        home.address.unlink()
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    with home.short() as address:
+        listening.bind(address)
+    listening.listen(128)
+    front = Front(home, listening, engine)
+    os.write(int(tell), b"1")
+    os.close(int(tell))
+    front.serve()
+
+
+class Front:
+    """The server's state, all of it guarded by one lock."""
+
+    def __init__(self, home: Home, listening: socket.socket, engine: str) -> None:
+        self.home, self.listening, self.engine = home, listening, engine
+        self.limits = Limits()
+        self.changed = threading.Condition()
+        self.answers = Answers()
+        self.networks: dict[str, Network] = {}
+        self.segments: dict[int, int] = {}
+        self.runner: RunnerProcess | None = None
+        self.suspects: deque[Job] = deque()
+        self.last_segment = 0
+        self.visitors = 0
+        self.restarts = 0
+        self.last_visit = time.monotonic()
+        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    # --- the main thread: doors open and close, the runner starts
+
+    def serve(self) -> None:
+        """Let workers in until the executor has gone or nobody came for a while."""
+        with suppress(ProcessLookupError):
+            executor = os.pidfd_open(self.home.owner.number)
+            waiting = select.poll()
+            for fd in (executor, self.listening.fileno(), self.wake):
+                waiting.register(fd, select.POLLIN)
+            while self.home.owner.alive and not self._is_idle():
+                ready = {fd for fd, _ in waiting.poll(TICK_S * 1000)}
+                if executor in ready:
+                    break
+                if self.listening.fileno() in ready:
+                    self._let_in()
+                if self.wake in ready:
+                    os.eventfd_read(self.wake)
+                with self.changed:
+                    self._look_after_runner()
+        self._end()
+
+    def _is_idle(self) -> bool:
+        with self.changed:
+            if self.visitors:
+                self.last_visit = time.monotonic()
+            return time.monotonic() - self.last_visit > self.limits.idle_s
+
+    def _let_in(self) -> None:
+        connection, _ = self.listening.accept()
+        if wire.peer(connection)[1] != os.getuid():
+            connection.close()
+            return
+        with self.changed:
+            self.visitors += 1
+        threading.Thread(target=Visit(self, connection).serve, daemon=True).start()
+
+    def _look_after_runner(self) -> None:
+        """Start the runner where there is work for one; stop it where it hangs."""
+        if self.runner is None:
+            if self.suspects or any(n.works or n.wanted for n in self.networks.values()):
+                streams = cores(self.limits.cores)
+                self.runner = RunnerProcess.started(self.engine, streams)
+                threading.Thread(target=self._listen, args=(self.runner,), daemon=True).start()
+                self.pump()
+            return
+        loading = min(
+            (n.used for n in self.networks.values() if n.state == "loading"), default=None
+        )
+        stuck = loading and time.monotonic() - loading > self.limits.load_timeout_s
+        if (stuck or self.runner.oldest() > self.limits.timeout_s) and not self.runner.hangs:
+            self.runner.hangs = True
+            self.runner.process.kill()
+
+    def _end(self) -> None:
+        with suppress(FileNotFoundError):
+            self.home.address.unlink()
+        self.listening.close()
+        with self.changed:
+            if self.runner:
+                self.runner.process.kill()
+                self.runner.process.wait()
+        with self.home.locked():
+            # A worker that came too late may have started another in this folder.
+            if not self.home.address.exists():
+                self.home.remove()
+        os._exit(0)
+
+    # --- what the runner says
+
+    def _listen(self, runner: RunnerProcess) -> None:
+        with suppress(ConnectionError):
+            while True:
+                message = wire.receive(runner.socket)
+                with self.changed:
+                    self._heard(runner, message.header, message.payload)
+                    self.pump()
+                    self.changed.notify_all()
+        status = runner.process.wait()
+        runner.socket.close()
+        with self.changed:
+            self._lost(runner, status)
+            self.changed.notify_all()
+        os.eventfd_write(self.wake, 1)
+
+    def _heard(self, runner: RunnerProcess, header: dict[str, Any], payload: bytearray) -> None:
+        if "done" in header:
+            job = runner.jobs.pop(header["done"])
+            job.network.running -= 1
+            job.network.used = time.monotonic()
+            self._answer(job, header, bytes(payload))
+        elif "loaded" in header:
+            network = self.networks[header["loaded"]]
+            network.state, network.bytes = "loaded", header["bytes"]
+            network.crashes, network.loads = 0, network.loads + 1
+            network.used = time.monotonic()
+        elif "failed" in header:
+            self._fail(self.networks[header["failed"]], header["error"], header["args"])
+
+    def _answer(self, job: Job, header: dict[str, Any], payload: bytes) -> None:
+        rows, at = job.rows, 0
+        for positions, layout in header["layouts"]:
+            shapes = tuple((dtype, tuple(shape)) for dtype, shape in layout)
+            size = sum(row_bytes(dtype, shape) for dtype, shape in shapes)
+            for position in positions:
+                self.answers.resolve(rows[position], Answer(shapes, payload[at : at + size]))
+                at += size
+        for position, reason in header["reasons"].items():
+            self.answers.resolve(rows[int(position)], Answer((), b"", reason))
+        counts = job.parts[0].work.request.counts
+        counts["batches"] += header["batches"]
+        counts["halved"] += header["halved"]
+        for part in job.parts:
+            part.work.request.counts["predicted"] += part.stop - part.start
+
+    def _fail(self, network: Network, error: str, args: list[Any]) -> None:
+        """Tell everybody who waits for a network why it cannot be had."""
+        network.state = "absent"
+        for work in network.works:
+            work.request.error = (error, args)
+        network.works.clear()
+        for job in [job for job in self.suspects if job.network is network]:
+            self.suspects.remove(job)
+            for part in job.parts:
+                part.work.request.error = (error, args)
+
+    # --- the runner died
+
+    def _lost(self, runner: RunnerProcess, status: int) -> None:
+        """Find the rows that are at fault; do the others again.
+
+        A process that somebody killed says nothing about its rows, unless it happens again.
+        """
+        self.runner = None
+        self.restarts += 1
+        signal_name = signal.Signals(-status).name if status < 0 else f"exit code {status}"
+        how = "hangs on it" if runner.hangs else f"crashes on it ({signal_name})"
+        killed = status == -signal.SIGKILL and not runner.hangs
+        for network in self.networks.values():
+            network.running = 0
+            if network.state == "loading":
+                network.crashes += 1
+                if network.crashes >= (MOST_KILLS if killed else MOST_DEATHS):
+                    self._give_up(network, how.replace(" on it", " while it is loaded"))
+            network.state = "absent"
+        for job in runner.jobs.values():
+            self.without_the_left(job)
+            job.deaths += 1
+            if not job.parts:
+                continue
+            if killed and job.deaths < MOST_DEATHS:
+                self.suspects.append(job)
+            elif len(job.rows) > 1:
+                self.suspects.extend(job.halves())
+            elif not job.alone or job.deaths < 2:
+                job.alone = True
+                self.suspects.append(job)
+            else:
+                reason = f"the network {how}"
+                self.answers.resolve(job.rows[0], Answer((), b"", reason))
+
+    def without_the_left(self, job: Job) -> None:
+        """Take out of a job what tasks asked that have gone."""
+        for part in [part for part in job.parts if part.work.request.left]:
+            job.parts.remove(part)
+            self.answers.release(part.rows, part.work.request)
+
+    def _give_up(self, network: Network, how: str) -> None:
+        network.crashes = 0
+        ref, engine = network.asked["ref"], network.asked["engine"]
+        self._fail(network, "EngineFailed", [ref, engine, f"the process {how}"])
+
+    # --- work for the runner
+
+    def pump(self) -> None:
+        """Give the runner what it can take now."""
+        if self.runner is None:
+            os.eventfd_write(self.wake, 1)
+            return
+        if self.runner.gone:
+            return
+        with suppress(ConnectionError):
+            if self.suspects:
+                self._pump_suspects(self.runner)
+            while not self.suspects and len(self.runner.jobs) <= self.runner.streams:
+                network, wanted = next_network(self.networks.values())
+                if wanted is not None:
+                    self._load(self.runner, wanted)
+                if network is None:
+                    break
+                self._send(self.runner, network.take())
+            for network in self.networks.values():
+                if network.wanted and network.state == "absent":
+                    self._load(self.runner, network, ahead=True)
+
+    def _pump_suspects(self, runner: RunnerProcess) -> None:
+        """One job at a time and nothing beside it, so that a crash says whose it was."""
+        if runner.jobs:
+            return
+        job = self.suspects[0]
+        if job.network.state == "absent":
+            self._load(runner, job.network)
+        elif job.network.state == "loaded":
+            self._send(runner, self.suspects.popleft())
+
+    def _load(self, runner: RunnerProcess, network: Network, *, ahead: bool = False) -> None:
+        """Load a network when there is room; ahead of its rows only where none has to leave."""
+        leave = to_drop(self.networks.values(), network, self.limits.memory_mb * 2**20)
+        network.wanted = False
+        if leave is None or (ahead and leave):
+            return
+        for other in leave:
+            other.state = "absent"
+            runner.say({"drop": other.key})
+        network.state, network.used = "loading", time.monotonic()
+        runner.say({"load": network.asked}, files=list(network.files.values()))
+
+    def _send(self, runner: RunnerProcess, job: Job) -> None:
+        network = job.network
+        network.running += 1
+        network.used = job.since = time.monotonic()
+        parts = [
+            {
+                "segment": part.work.segment,
+                "places": part.work.places,
+                "from": part.start,
+                "to": part.stop,
+            }
+            for part in job.parts
+        ]
+        runner.jobs[number := next(runner.numbers)] = job
+        new = sorted({part.work.segment for part in job.parts} - runner.segments)
+        runner.segments.update(new)
+        runner.say(
+            {"job": number, "network": network.key, "parts": parts, "segments": new},
+            files=[self.segments[segment] for segment in new],
+        )
+
+    def jobs(self) -> list[Job]:
+        """What is being predicted now."""
+        return list(self.runner.jobs.values()) if self.runner else []
+
+    def prune(self) -> None:
+        """Close the files of networks that nobody has used for long; a task brings them again."""
+        absent = [n for n in self.networks.values() if n.state == "absent" and not n.works]
+        idle = [
+            n for n in absent if not n.wanted and all(j.network is not n for j in self.suspects)
+        ]
+        for network in sorted(idle, key=lambda n: n.used)[:-MOST_ABSENT]:
+            del self.networks[network.key]
+            for file in network.files.values():
+                os.close(file)
+
+    def keep(self, file: int) -> int:
+        """The number of a visitor's segment among all of them."""
+        self.last_segment += 1
+        self.segments[self.last_segment] = file
+        return self.last_segment
+
+    def forget(self, segments: list[int]) -> None:
+        """Let go of a visitor's segments."""
+        for segment in segments:
+            os.close(self.segments.pop(segment))
+        if self.runner and not self.runner.gone:
+            known = [segment for segment in segments if segment in self.runner.segments]
+            self.runner.segments.difference_update(known)
+            with suppress(ConnectionError):
+                self.runner.say({"forget": known})
+
+
+@dataclass(eq=False)
+class RunnerProcess:
+    """The runner as its front knows it: the jobs it has, the segments it was given."""
+
+    process: subprocess.Popen[bytes]
+    socket: socket.socket
+    streams: int
+    jobs: dict[int, Job] = field(default_factory=dict)
+    segments: set[int] = field(default_factory=set)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    hangs: bool = False
+
+    @classmethod
+    def started(cls, engine: str, streams: int) -> RunnerProcess:
+        """A new one, which begins to import the engine."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            said = [str(theirs.fileno()), engine, str(streams)]
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kerasql.udf.server.runner", *said],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        return cls(process, ours, streams)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended, though its front may not have heard."""
+        return self.process.poll() is not None
+
+    def oldest(self) -> float:
+        """Seconds for which it has had a job."""
+        begun = min((job.since for job in self.jobs.values()), default=None)
+        return 0.0 if begun is None else time.monotonic() - begun
+
+    def say(self, header: dict[str, Any], files: list[int] | None = None) -> None:
+        """Send it a message."""
+        wire.send(self.socket, header, files=files or [])
+
+
+class Visit:
+    """One Python worker's connection: its requests, answered one after the other."""
+
+    def __init__(self, front: Front, connection: socket.socket) -> None:
+        self.front, self.connection = front, connection
+        self.requests: dict[int, Request] = {}
+        self.segments: dict[int, int] = {}
+        self.verbs: dict[str, Callable[[wire.Message], dict[str, Any] | None]] = {
+            "open": self.open,
+            "ask": self.ask,
+            "submit": self.submit,
+        }
+
+    def serve(self) -> None:
+        """Answer until the worker goes; then let go of what was its own."""
+        try:
+            while True:
+                message = wire.receive(self.connection)
+                verb = message.header["verb"]
+                if verb == "collect":
+                    header, payload = self.collect(message)
+                    wire.send(self.connection, header, payload)
+                elif (reply := self.verbs[verb](message)) is not None:
+                    wire.send(self.connection, reply)
+        except ConnectionError:
+            pass
+        finally:
+            self.connection.close()
+            with self.front.changed:
+                self._leave()
+                self.front.changed.notify_all()
+
+    def open(self, message: wire.Message) -> dict[str, Any]:
+        """A network that this worker is going to ask about; its files come in the same message."""
+        asked, front = message.header["network"], self.front
+        with front.changed:
+            front.limits = Limits(**message.header["limits"])
+            front.answers.bound(front.limits.memo_mb * 2**20)
+            known = front.networks.get(asked["key"])
+            if known is None and message.files:
+                files = dict(zip(asked["artifacts"], message.files, strict=True))
+                known = front.networks[asked["key"]] = Network(asked, files)
+                known.used = time.monotonic()
+            elif message.files:
+                for file in message.files:
+                    os.close(file)
+            if known is not None:
+                # Loading begins while the first rows are decoded.
+                known.wanted = known.state == "absent"
+                front.pump()
+            front.prune()
+        return {"known": known is not None}
+
+    def ask(self, message: wire.Message) -> dict[str, Any]:
+        """Which rows of a slice this worker must deliver; the others are known or on their way."""
+        header, front = message.header, self.front
+        request = Request(header["network"], [], dict.fromkeys(COUNTS, 0))
+        prefix, data = bytes.fromhex(header["scope"]), bytes(message.payload)
+        with front.changed:
+            if header["hashed"]:
+                keys = [
+                    prefix + data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)
+                ]
+                rows, mine, hits = front.answers.ask(keys, request)
+                request.rows, request.counts["hits"] = rows, hits
+            else:
+                request.rows = [Row(None, request) for _ in range(header["count"])]
+                mine = list(range(header["count"]))
+            request.counts["rows"] = len(request.rows)
+            self.requests[header["id"]] = request
+        return {"mine": mine}
+
+    def submit(self, message: wire.Message) -> None:
+        """Prepared rows, in a segment; or the reasons why they could not be prepared."""
+        header, front = message.header, self.front
+        with front.changed:
+            front.forget([self.segments.pop(number) for number in header["forget"]])
+            for number, file in zip(header["segments"], message.files, strict=True):
+                self.segments[number] = front.keep(file)
+            request = self.requests[header["id"]]
+            for index, reason in header["reasons"].items():
+                front.answers.resolve(request.rows[int(index)], Answer((), b"", reason), keep=False)
+            for group in header["groups"]:
+                rows = [request.rows[index] for index in group["rows"]]
+                network = front.networks[group["network"]]
+                segment = self.segments[group["segment"]]
+                network.works.append(Work(request, segment, group["places"], rows))
+            front.pump()
+            front.changed.notify_all()
+
+    def collect(self, message: wire.Message) -> tuple[dict[str, Any], bytes]:
+        """Every row's answer, once all are there; ``again`` where somebody else left one behind."""
+        front, number = self.front, message.header["id"]
+        request = self.requests[number]
+        with front.changed:
+            front.changed.wait_for(lambda: _is_settled(request))
+            del self.requests[number]
+            if request.error:
+                front.answers.release(request.rows, request)
+                front.changed.notify_all()
+                return {"error": request.error[0], "args": request.error[1]}, b""
+            if any(row.answer is None for row in request.rows):
+                front.answers.release(request.rows, request)
+                return {"again": True, "counts": request.counts}, b""
+            self._count(request)
+            header, payload = grouped(request.rows)
+        return {**header, "counts": request.counts}, payload
+
+    def _count(self, request: Request) -> None:
+        """Add what happened to the whole server since somebody was last told."""
+        front = self.front
+        network = front.networks[request.network]
+        request.counts["loads"], network.loads = network.loads, 0
+        request.counts["restarts"], front.restarts = front.restarts, 0
+        networks = sum(n.bytes for n in front.networks.values() if n.state == "loaded")
+        request.counts["held_bytes"] = front.answers.held + networks
+
+    def _leave(self) -> None:
+        front = self.front
+        front.visitors -= 1
+        front.last_visit = time.monotonic()
+        for request in self.requests.values():
+            request.left = True
+        for network in front.networks.values():
+            for work in [work for work in network.works if work.request.left]:
+                network.works.remove(work)
+        for job in list(front.suspects):
+            front.without_the_left(job)
+            if not job.parts:
+                front.suspects.remove(job)
+        # What is being predicted may serve others.
+        running = {id(row) for job in front.jobs() for row in job.rows}
+        for request in self.requests.values():
+            left = [row for row in request.rows if id(row) not in running]
+            front.answers.release(left, request)
+        front.forget(list(self.segments.values()))
+
+
+COUNTS = (
+    "rows", "hits", "predicted", "batches", "halved", "loads", "restarts", "held_bytes"
+)  # fmt: skip
+
+
+def row_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """The bytes of one row of one output: text says its own length last."""
+    if dtype == "text":
+        return shape[-1]
+    size = int(dtype[2:])
+    for length in shape:
+        size *= length
+    return size
+
+
+def _is_settled(request: Request) -> bool:
+    return request.error is not None or all(
+        row.answer is not None or row.owner is None for row in request.rows
+    )
+
+
+if __name__ == "__main__":
+    main()

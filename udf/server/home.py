@@ -1,0 +1,204 @@
+"""Where an executor's model server is found, and how it is started once."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kerasql.registry.errors import ServerFailed
+from kerasql.udf.server.wire import peer
+
+START_TIMEOUT_S = 60
+PREFIX = "kerasql-server-"
+NAME = re.compile(PREFIX + r"(\d+)-(\d+)-[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process for ever: its number is given again one day, with another beginning."""
+
+    number: int
+    began: int
+
+    @classmethod
+    def running(cls, number: int) -> Process:
+        """The process that has this number now. Raises OSError where none has."""
+        return cls(number, int(_stat(number)[19]))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie does not."""
+        try:
+            stat = _stat(self.number)
+        except OSError:
+            return False
+        return int(stat[19]) == self.began and stat[0] != "Z"
+
+
+def executor() -> Process:
+    """The Java process this Python worker belongs to: the executor, or a local driver.
+
+    Spark starts workers from a daemon, or from Java itself; the nearest ancestor that runs another
+    program than Python is taken.
+    """
+    number = os.getppid()
+    while number > 1 and "python" in _program(number):
+        number = int(_stat(number)[1])
+    return Process.running(number if number > 1 else os.getppid())
+
+
+@dataclass(frozen=True)
+class Home:
+    """The private folder of one executor's model server, for one device and environment."""
+
+    folder: Path
+    owner: Process
+    device: str
+
+    @classmethod
+    def of(cls, owner: Process, device: str) -> Home:
+        """The same for all workers of an executor that run the same Python."""
+        # The interpreter and where it looks: another environment needs another server.
+        environment = "\0".join([sys.executable, str(Path(__file__)), device, str(os.getuid())])
+        digest = hashlib.sha256(environment.encode()).hexdigest()[:8]
+        name = f"{PREFIX}{owner.number}-{owner.began}-{digest}"
+        return cls(Path(tempfile.gettempdir(), name), owner, device)
+
+    @property
+    def address(self) -> Path:
+        """The Unix socket it listens on."""
+        return self.folder / "socket"
+
+    def connect(self, engine: str) -> socket.socket:
+        """A connection to the server, which is started where it does not run.
+
+        Raises ConnectionError where it ends at once: somebody may have killed it.
+        """
+        with suppress(OSError):
+            return self._connected()
+        self.make()
+        with self.locked():
+            # Another worker may have started it while this one waited.
+            with suppress(OSError):
+                return self._connected()
+            sweep(self.folder.parent)
+            self._start(engine)
+            try:
+                return self._connected()
+            except OSError as error:
+                raise ConnectionAbortedError("it started and ended") from error
+
+    def make(self) -> None:
+        """Create the folder. Raises ServerFailed where it is somebody else's."""
+        with suppress(FileExistsError):
+            self.folder.mkdir(mode=0o700)
+        found = self.folder.lstat()
+        if found.st_uid != os.getuid() or found.st_mode & 0o077 or not self.folder.is_dir():
+            raise ServerFailed(f"{self.folder} belongs to somebody else; remove it")
+
+    @contextmanager
+    def short(self) -> Iterator[str]:
+        """The socket's address in few characters: Linux takes 107, and folders may be deep."""
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield f"/proc/self/fd/{folder}/{self.address.name}"
+        finally:
+            os.close(folder)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone among this machine's processes that start or end this server."""
+        path = self.folder / "lock"
+        while True:
+            self.make()
+            try:
+                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # A server that ended has removed the file; a lock on it keeps nobody out.
+                if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+                    yield
+                    return
+            finally:
+                os.close(lock)
+
+    def _connected(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            with self.short() as address:
+                connection.connect(address)
+            if peer(connection)[1] != os.getuid():
+                raise ServerFailed(f"{self.address} belongs to somebody else; remove it")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _start(self, engine: str) -> None:
+        ready, tell = os.pipe()
+        command = [sys.executable, "-m", "kerasql.udf.server.front", str(self.folder)]
+        owner = [str(self.owner.number), str(self.owner.began)]
+        try:
+            started = subprocess.Popen(
+                [*command, *owner, self.device, engine, str(tell)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                cwd="/",
+                env=_environment(self.device),
+                pass_fds=[tell],
+                start_new_session=True,
+            )
+            os.close(tell)
+            # It leaves this worker at once and says when it listens, or ends without a word.
+            started.wait(START_TIMEOUT_S)
+            with os.fdopen(ready, "rb") as said:
+                if said.read(1) != b"1":
+                    raise ConnectionAbortedError("it did not start")
+        except subprocess.TimeoutExpired:
+            started.kill()
+            raise ServerFailed(f"it did not start within {START_TIMEOUT_S} s") from None
+
+    def remove(self) -> None:
+        """Remove the folder, in the hands of whoever holds its lock."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the folders of servers whose executors are gone, killed before they could."""
+    for path in folder.glob(PREFIX + "*"):
+        named = NAME.fullmatch(path.name)
+        with suppress(OSError):
+            mine = named and path.lstat().st_uid == os.getuid()
+            if named and mine and not Process(int(named[1]), int(named[2])).alive:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _environment(device: str) -> dict[str, str]:
+    # What Spark put on this worker's path (archives, wheels) the server needs too.
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
+    shown = {} if device == "cpu" else {"CUDA_VISIBLE_DEVICES": device}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", **shown}
+
+
+def _program(number: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{number}/exe").readlink().name.lower()
+    return ""
+
+
+def _stat(number: int) -> list[str]:
+    """The fields of /proc/N/stat after the program's name: state, parent …"""
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
