@@ -1,0 +1,212 @@
+"""A real cluster: a master and two workers, whose Python has neither TensorFlow nor the checkout.
+
+It is set up as docs/cluster.md says: an environment with the wheel and the executors' packages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyspark
+import pytest
+from benchmarks import peak
+from left_behind import left_behind, servers
+
+from kerasql.registry.store import connect
+
+CHECKOUT = Path(__file__).parent.parent
+NEEDED = ("numpy", "numpy.libs", "pyarrow", "PIL", "pillow.libs", "openvino")
+ROWS = 4000
+
+DRIVER = """
+import json, sys
+import numpy as np
+import kerasql
+from kerasql.udf.session import local_session
+
+master, url, conf = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+spark = local_session(master=master, conf=conf)
+values = np.random.default_rng(1).normal(size=(4000, 4)).tolist()
+data = [(n, value) for n, value in enumerate(values)]
+frame = spark.createDataFrame(data, "id INT, x ARRAY<DOUBLE>")
+frame.repartition(40).createOrReplaceTempView("t")
+with kerasql.connect(url) as registry:
+    kerasql.deploy(spark, registry)
+    def asked():
+        result = kerasql.query(spark, "SELECT id, price(x) FROM t ORDER BY id", limit=None)
+        stats = result.stats["price@1"]
+        return {"rows": result.rows(), "predicted": stats.predicted, "loads": stats.loads}
+    print("SAID " + json.dumps(asked()), flush=True)
+    sys.stdin.readline()
+    print("SAID " + json.dumps(asked()), flush=True)
+    sys.stdin.readline()
+spark.stop()
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python as executors have it: their packages, the wheel, and nothing else."""
+    room = tmp_path_factory.mktemp("executor")
+    # A copy: setuptools builds where the source is, from what it built there before too.
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "tests", "docs", "*.egg-info")
+    source = shutil.copytree(CHECKOUT, room / "source", symlinks=True, ignore=left_out)
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", str(room), str(source)], check=True, capture_output=True)
+    python = room / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(python)], check=True)
+    (packages,) = python.glob("lib/python*/site-packages")
+    installed = Path(np.__file__).parent.parent
+    for name in NEEDED:
+        if (installed / name).exists():
+            (packages / name).symlink_to(installed / name)
+    (wheel,) = room.glob("kerasql-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(packages)
+    return python
+
+
+@pytest.fixture(scope="module")
+def master(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a standalone master with two workers of one core and one "GPU" each."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK", "PYTHONPATH"))}
+    running = [start_spark(folder, clean, "master.Master", "--port", str(port))]
+    for number in (0, 1):
+        found = folder / f"gpus{number}.sh"
+        found.write_text(f'#!/bin/sh\necho \'{{"name": "gpu", "addresses": ["{number}"]}}\'\n')
+        found.chmod(0o755)
+        settings = folder / f"worker{number}.conf"
+        settings.write_text(
+            "spark.worker.resource.gpu.amount 1\n"
+            f"spark.worker.resource.gpu.discoveryScript {found}\n"
+        )
+        running.append(
+            start_spark(
+                folder, clean, "worker.Worker", "--cores", "1", "--memory", "1g",
+                "--work-dir", str(folder / f"work{number}"), "--properties-file", str(settings),
+                f"spark://127.0.0.1:{port}",
+            )
+        )  # fmt: skip
+    yield f"spark://127.0.0.1:{port}"
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait()
+
+
+def start_spark(
+    folder: Path, environment: dict[str, str], name: str, *options: str
+) -> subprocess.Popen[bytes]:
+    home = Path(pyspark.__file__).parent
+    local = ("--host", "127.0.0.1", "--webui-port", "0")
+    with (folder / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [str(home / "bin/spark-class"), f"org.apache.spark.deploy.{name}", *local, *options],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            env={**environment, "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"},
+        )
+
+
+def executors() -> dict[int, str]:
+    """The executors of the application, and the command each was started with."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    lines = {pid: peak.command_line(pid) for pid in pids}
+    return {pid: line for pid, line in lines.items() if "CoarseGrainedExecutorBackend" in line}
+
+
+def variables(pid: int) -> dict[str, str]:
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def test_an_executor_is_killed_and_the_answer_is_still_right(
+    environment: Path, master: str, networks: Path, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/models.db"
+    with connect(url, artifacts="") as registry:
+        registry.register("price", networks / "tabular.h5")
+    conf = {
+        "spark.executor.memory": "512m",
+        "spark.executor.cores": "1",
+        "spark.executor.resource.gpu.amount": "1",
+        "spark.task.resource.gpu.amount": "1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+    }
+    environ = {"PYSPARK_PYTHON": str(environment / "bin/python"), "KERASQL_BATCH_ROWS": "8"}
+    with (
+        (tmp_path / "driver.log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-c", DRIVER, master, url, json.dumps(conf)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=os.environ | environ,
+            text=True,
+        ) as driver,
+    ):
+        try:
+            ask_twice(driver, environment)
+        finally:
+            driver.kill()
+    assert left_behind() == []
+    assert [line for _, line in servers() if str(environment) in line] == []
+
+
+def ask_twice(driver: subprocess.Popen[str], environment: Path) -> None:
+    first = heard(driver)
+    assert [row[0] for row in first["rows"]] == list(range(ROWS))
+    # Sorting samples the rows first: each executor predicts what it sees once.
+    assert ROWS <= first["predicted"] <= 2 * ROWS
+    # A server on each executor, with the device that Spark gave it; nothing from the checkout.
+    serving = [(pid, line) for pid, line in servers() if str(environment) in line]
+    fronts = [pid for pid, line in serving if ".front " in line]
+    assert sorted(variables(pid)["CUDA_VISIBLE_DEVICES"] for pid in fronts) == ["0", "1"]
+    assert len(fronts) == len(executors()) == 2
+    for pid, _ in serving:
+        assert str(CHECKOUT / "src") not in variables(pid)["PYTHONPATH"]
+    say(driver)
+    time.sleep(0.3)
+    os.kill(min(executors()), signal.SIGKILL)
+    second = heard(driver)
+    assert [row[0] for row in second["rows"]] == list(range(ROWS))
+    answers = [[row[1] for row in said["rows"]] for said in (first, second)]
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
+    # What the killed one remembered is gone with it.
+    assert second["predicted"] > 0
+    say(driver)
+    assert driver.wait(60) == 0
+
+
+def say(driver: subprocess.Popen[str]) -> None:
+    assert driver.stdin is not None
+    driver.stdin.write("\n")
+    driver.stdin.flush()
+
+
+def heard(driver: subprocess.Popen[str]) -> dict[str, Any]:
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if line.startswith("SAID "):
+            said: dict[str, Any] = json.loads(line.removeprefix("SAID "))
+            return said
+    raise AssertionError("the driver ended without an answer")
