@@ -19,8 +19,8 @@ class Plan:
     order of the signature; columns are the names of the scalar columns that make up the one
     tabular input, empty where each argument is an input; artifacts are SHA-256 sums by role.
     precision is what the engine computes in, allowed how far its golden answer may be from Keras'
-    (None: the promise for float32); batch_rows are predicted at once; limits are the model
-    server's (``server/front.py``).
+    (None: the promise for float32); batch_rows are predicted at once, slice_rows prepared at once;
+    limits are the model server's (``server/front.py``).
     """
 
     ref: str
@@ -35,6 +35,7 @@ class Plan:
     precision: str = "f32"
     allowed: float | None = None
     batch_rows: int = 32
+    slice_rows: int = 64
     max_pixels: int = 89_478_485
     read_paths: bool = False
     limits: Mapping[str, int] = field(default_factory=lambda: {"memo_mb": 0})
@@ -42,11 +43,6 @@ class Plan:
     def __hash__(self) -> int:
         """Mappings have none; what they say is in the artifacts' sums."""
         return hash((self.ref, self.variant, self.columns, *sorted(self.artifacts.items())))
-
-    @property
-    def slice_rows(self) -> int:
-        """How many rows a task prepares while as many are predicted: a batch for each of two."""
-        return 2 * self.batch_rows
 
     @property
     def tries(self) -> bool:

@@ -14,7 +14,9 @@ from kerasql.registry.version import Version
 from kerasql.udf.functions import is_connect
 from kerasql.udf.plan import Plan
 
-BATCH_BYTES = 128 * 2**20
+BATCH_BYTES = 48 * 2**20
+SLICE_BYTES = 64 * 2**20
+SLICE_ROWS = 24
 FREE_AXIS_ROWS = 32
 
 
@@ -35,6 +37,7 @@ def plan_of(spark: SparkSession, version: Version, variant: str, *, scalar: bool
         precision=version.engine_report.get("precision", "f32"),
         allowed=allowed_difference(version),
         batch_rows=rows_at_once(version),
+        slice_rows=rows_in_a_slice(version),
         max_pixels=setting("KERASQL_MAX_PIXELS"),
         read_paths=setting("KERASQL_READ_PATHS"),
         limits=server_limits(spark),
@@ -82,6 +85,14 @@ def rows_at_once(version: Version) -> int:
     largest = max((elements(layer.get("output")) for layer in version.layers), default=0)
     row_bytes = 4 * (sum(size for size in ends if size) + 2 * largest)
     return max(1, min(most, BATCH_BYTES // max(row_bytes, 1)))
+
+
+def rows_in_a_slice(version: Version) -> int:
+    """How many rows a task prepares before it hands them over: enough for two batches, and for the
+    handing over to cost little, as long as they fit SLICE_BYTES.
+    """
+    row_bytes = 4 * sum(spec.size or 0 for spec in version.signature.inputs)
+    return max(2 * rows_at_once(version), min(SLICE_ROWS, SLICE_BYTES // max(row_bytes, 1)))
 
 
 def elements(shape: Any) -> int:

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from kerasql.registry.errors import KerasqlError
 from kerasql.registry.preprocess import Image
 from kerasql.udf import batch
 from kerasql.udf.asked import device, network, scope
 from kerasql.udf.files import Files
 from kerasql.udf.plan import Plan
 from kerasql.udf.server.client import Group, Prepared, Server, Slice
-from kerasql.udf.server.home import Home, executor
+from kerasql.udf.server.home import Home, Process, executor
 from kerasql.udf.stats import count
 
 AHEAD = 1
@@ -142,6 +143,19 @@ def same_shapes(rows: Sequence[Sequence[np.ndarray]], good: Sequence[int]) -> li
         kind = tuple((of_input[index].shape, of_input[index].dtype) for of_input in rows)
         groups.setdefault(kind, []).append(index)
     return list(groups.values())
+
+
+def warm(plan: Plan, files: Files, owner: int) -> None:
+    """Start the server of an executor and let it load the plan's network, before a task asks.
+
+    owner is the executor's process. What goes wrong here, the first task says.
+    """
+    with suppress(OSError, KerasqlError):
+        server = Server(Home.of(Process.running(owner), "cpu"), plan.limits, plan.engine)
+        try:
+            server.open(network(plan, files))
+        finally:
+            server.close()
 
 
 def server_of(plan: Plan) -> Server:
