@@ -41,7 +41,7 @@ def kill_now_and_then(
     killed: list[int],
 ) -> None:
     """Kill processes at random moments, three at most; killed is filled with their numbers."""
-    while len(killed) < 3 and not ending.wait(chance.uniform(0.02, 0.4)):
+    while len(killed) < 3 and not ending.wait(chance.uniform(0.02, 0.2)):
         for pid in victims():
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)

@@ -133,3 +133,47 @@ def test_what_the_kind_does_not_use_makes_no_other_output() -> None:
 )
 def test_the_elements_of_a_layers_output_are_counted(shape: Any, count: int) -> None:
     assert elements(shape) == count
+
+
+def hashed(values: Any, kind: pa.DataType) -> list[bytes]:
+    return batch.hashes([pa.array(values, kind)], [None] * len(values))
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "others"),
+    [
+        (pa.float64(), 1.0, [None, 2.5]),
+        (pa.list_(pa.float64()), [1.0, 2.0], [None, [1.0], [], [1.0, 2.0, 3.0]]),
+        (pa.list_(pa.float32(), 2), [1.0, 2.0], [None, [2.0, 1.0]]),
+        (pa.binary(), b"ab", [None, b"a", b""]),
+        (pa.string(), "ab", [None, "a", ""]),
+        (pa.list_(pa.list_(pa.int32())), [[1], [2]], [None, [[1, 2]], [[1], [2], []]]),
+    ],
+    ids=str,
+)
+def test_a_rows_hash_is_its_own_whatever_stands_beside_it(
+    kind: pa.DataType, row: Any, others: list[Any]
+) -> None:
+    (alone,) = hashed([row], kind)
+    among = hashed([others[0], row, *others[1:], row], kind)
+    assert (among[1], among[-1]) == (alone, alone)
+    assert len(set(among)) == len(others) + 1
+    sliced = pa.array([*others, row], kind).slice(len(others))
+    assert batch.hashes([sliced], [None]) == [alone]
+
+
+def test_values_of_different_kinds_and_places_have_different_hashes() -> None:
+    ones = [pa.array([1], kind) for kind in (pa.int32(), pa.int64(), pa.float64())]
+    assert len({batch.hashes([one], [None])[0] for one in [*ones, pa.array([True])]}) == 4
+    split = [[pa.array(["ab"]), pa.array(["c"])], [pa.array(["a"]), pa.array(["bc"])]]
+    assert batch.hashes(split[0], [None]) != batch.hashes(split[1], [None])
+    assert hashed([0.0], pa.float64()) != hashed([-0.0], pa.float64())
+    assert hashed([float("nan")], pa.float64()) == hashed([float("nan")], pa.float64())
+
+
+def test_a_row_without_a_file_is_not_taken_for_a_null() -> None:
+    image = plan(TensorSpec("x", "float32", (8, 8, 3)), Image(), read_paths=True)
+    reasons: batch.Reasons = [None, None]
+    contents = batch.opened(image, [pa.array(["/no/such/file", None])], reasons)
+    first, second = batch.hashes(contents, reasons)
+    assert first != second

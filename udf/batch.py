@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from kerasql.registry.errors import BadRow, InvalidArguments
-from kerasql.registry.preprocess import Image, Preprocessor, Tensor
+from kerasql.registry.preprocess import Code, Image, Preprocessor, Tensor
 from kerasql.registry.signature import SQL_TYPES, Output, TensorSpec
 from kerasql.udf.plan import Plan
 
@@ -104,13 +104,13 @@ def _contents(array: pa.Array, reasons: Reasons) -> pa.Array:
     return pa.array(contents, pa.large_binary())
 
 
-def hashes(columns: Sequence[pa.Array]) -> list[bytes]:
+def hashes(columns: Sequence[pa.Array], reasons: Reasons) -> list[bytes]:
     """16 bytes per row that say what is in it, the kinds of its values included.
 
     The first half of SHA-256, which processors compute themselves: nobody can make two pictures
-    that are taken for one another.
+    that are taken for one another. A row that is bad already is told from others by its reason.
     """
-    found = [hashlib.sha256() for _ in range(len(columns[0]))]
+    found = [hashlib.sha256((reason or "").encode()) for reason in reasons]
     for array in columns:
         kind = str(array.type).encode()
         for digest, value in zip(found, _hashed(array), strict=True):
@@ -120,10 +120,31 @@ def hashes(columns: Sequence[pa.Array]) -> list[bytes]:
 
 
 def _hashed(array: pa.Array) -> Iterator[Any]:
-    block = _block(array)
-    if block is None:
-        return _values(array)
-    return iter(np.ascontiguousarray(row).tobytes() for row in block)
+    """Values to hash, numbers as their bytes: the same for a row whatever stands beside it."""
+    kind = array.type
+    if _is_number(kind):
+        numbers, ends = array, np.arange(len(array) + 1)
+    elif _is_list(kind) and _is_number(kind.value_type):
+        numbers = array.values
+        if pa.types.is_fixed_size_list(kind):
+            ends = (array.offset + np.arange(len(array) + 1)) * kind.list_size
+        else:
+            ends = np.asarray(array.offsets)
+    else:
+        yield from _values(array)
+        return
+    data, gaps, missing = np.ascontiguousarray(_filled(numbers)), _nulls(numbers), _nulls(array)
+    for row in range(len(array)):
+        inside = slice(ends[row], ends[row + 1])
+        if missing[row]:
+            yield None
+        else:
+            yield array[row].as_py() if gaps[inside].any() else data[inside].tobytes()
+
+
+def _nulls(array: pa.Array) -> np.ndarray:
+    """Which values are NULL."""
+    return np.asarray(array.is_null()) if array.null_count else np.zeros(len(array), bool)
 
 
 def _update(digest: Any, value: Any) -> None:
@@ -144,6 +165,11 @@ def _update(digest: Any, value: Any) -> None:
         said = f"{type(value).__name__} {value!r}".encode()
         digest.update(b"v%d:" % len(said))
         digest.update(said)
+
+
+def opens_files(plan: Plan, columns: Sequence[pa.Array]) -> bool:
+    """Whether somebody's own function may read the file that a STRING names: it may change."""
+    return any(isinstance(p, Code) for p in plan.preprocess) and any(map(_is_text, columns))
 
 
 def _is_text(array: pa.Array) -> bool:
@@ -255,7 +281,7 @@ def _block(array: pa.Array) -> np.ndarray | None:
     if array.null_count or not len(array):
         return None
     kind = array.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if _is_list(kind):
         values = array.flatten()
         if values.null_count or not _is_number(values.type) or len(values) % len(array):
             return None
@@ -267,6 +293,11 @@ def _block(array: pa.Array) -> np.ndarray | None:
             return None
         return np.asarray(values).reshape(len(array), width)
     return np.asarray(array).reshape(-1, 1) if _is_number(kind) else None
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(kind) for is_kind in lists)
 
 
 def _is_number(kind: pa.DataType) -> bool:

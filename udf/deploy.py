@@ -169,7 +169,7 @@ class _Plans:
     def _function(self, name: str, version: Version, plan: Plan) -> JavaObject:
         context = self.spark.sparkContext
         files = broadcast_files(context, self.registry, version, plan.artifacts)
-        if str(context.master).startswith("local"):
+        if str(context.master).startswith("local") and not context._encryption_enabled:
             # The driver is the executor: its server starts while Spark plans the query.
             owner = self.jvm.java.lang.ProcessHandle.current().pid()
             threading.Thread(target=warm, args=(plan, files, owner), daemon=True).start()

@@ -82,7 +82,8 @@ class Waiting:
         """Ask the server about the rows, and give it those it does not know."""
         reasons: batch.Reasons = [None] * len(columns[0])
         columns = batch.opened(plan, columns, reasons)
-        hashes = b"".join(batch.hashes(columns)) if plan.limits["memo_mb"] else None
+        remembers = plan.limits["memo_mb"] and not batch.opens_files(plan, columns)
+        hashes = b"".join(batch.hashes(columns, reasons)) if remembers else None
         asked = Slice(
             server=server,
             network=network(plan, files),

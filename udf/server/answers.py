@@ -53,11 +53,8 @@ class Answers:
                 rows.append(Row(key, None, answer))
                 hits += 1
                 continue
-            row = self.pending.get(key)
-            if row is None:
-                row = self.pending[key] = Row(key, None)
-            if row.owner is None:
-                row.owner = owner
+            if (row := self.pending.get(key)) is None:
+                row = self.pending[key] = Row(key, owner)
                 mine.append(index)
             rows.append(row)
         return rows, mine, hits
@@ -73,10 +70,12 @@ class Answers:
                 self._remember(row.key, answer)
 
     def release(self, rows: Sequence[Row], owner: object) -> None:
-        """Make rows nobody's that this owner was to deliver."""
+        """Make rows nobody's that this owner was to deliver; who waits for them asks again."""
         for row in rows:
             if row.answer is None and row.owner is owner:
                 row.owner = None
+                if row.key is not None:
+                    self.pending.pop(row.key, None)
 
     def bound(self, limit: int) -> None:
         """Change how many bytes of answers are kept."""

@@ -18,7 +18,7 @@ from kerasql.udf.server.home import Home
 from kerasql.udf.server.segment import TEXT, Segment, size_of
 
 MOST_SEGMENTS = 3
-MOST_DEATHS = 5
+MOST_DEATHS = 10
 """How often in a row the server may die before a slice is answered."""
 
 
@@ -141,30 +141,35 @@ class Server:
         self, request: int, groups: Sequence[Group], reasons: Mapping[int, str]
     ) -> list[Segment]:
         """Put prepared rows where the server finds them; the segments they lie in."""
-        said, segments, new = [], [], []
         for group in groups:
             self.open(group.network)
-            segment = self.segment(size_of(group.arrays))
-            segments.append(segment)
-            if segment not in self._shown:
-                new.append(segment)
-            said.append(
-                {
-                    "network": group.network.key,
-                    "rows": list(group.positions),
-                    "segment": segment.number,
-                    "places": segment.put(group.arrays),
-                }
-            )
-        header = {
-            "verb": "submit",
-            "id": request,
-            "groups": said,
-            "reasons": reasons,
-            "segments": [segment.number for segment in new],
-            "forget": self._forgotten,
-        }
-        self.say(header, files=[segment.fd for segment in new])
+        sizes = [size_of(group.arrays) for group in groups]
+        segments = [self.segment(sum(sizes))] if groups else []
+        try:
+            new = [segment for segment in segments if segment not in self._shown]
+            said, at = [], 0
+            for group, size in zip(groups, sizes, strict=True):
+                said.append(
+                    {
+                        "network": group.network.key,
+                        "rows": list(group.positions),
+                        "segment": segments[0].number,
+                        "places": segments[0].put(group.arrays, at),
+                    }
+                )
+                at += size
+            header = {
+                "verb": "submit",
+                "id": request,
+                "groups": said,
+                "reasons": reasons,
+                "segments": [segment.number for segment in new],
+                "forget": self._forgotten,
+            }
+            self.say(header, files=[segment.fd for segment in new])
+        except BaseException:
+            self.discard(segments)
+            raise
         self._shown.update(new)
         self._forgotten = []
         return segments
@@ -254,6 +259,7 @@ class Slice:
             "id": self.request,
             "network": self.network.key,
             "scope": self.scope,
+            "limits": self.server.limits,
             "count": self.count,
             "hashed": self.hashes is not None,
         }

@@ -15,11 +15,13 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from kerasql.udf.server import wire
@@ -145,10 +147,7 @@ class Front:
                 threading.Thread(target=self._listen, args=(self.runner,), daemon=True).start()
                 self.pump()
             return
-        loading = min(
-            (n.used for n in self.networks.values() if n.state == "loading"), default=None
-        )
-        stuck = loading and time.monotonic() - loading > self.limits.load_timeout_s
+        stuck = self.runner.loading_s() > self.limits.load_timeout_s
         if (stuck or self.runner.oldest() > self.limits.timeout_s) and not self.runner.hangs:
             self.runner.hangs = True
             self.runner.process.kill()
@@ -170,19 +169,24 @@ class Front:
     # --- what the runner says
 
     def _listen(self, runner: RunnerProcess) -> None:
-        with suppress(ConnectionError):
-            while True:
-                message = wire.receive(runner.socket)
-                with self.changed:
-                    self._heard(runner, message.header, message.payload)
-                    self.pump()
-                    self.changed.notify_all()
-        status = runner.process.wait()
-        runner.socket.close()
-        with self.changed:
-            self._lost(runner, status)
-            self.changed.notify_all()
-        os.eventfd_write(self.wake, 1)
+        try:
+            with suppress(ConnectionError):
+                while True:
+                    message = wire.receive(runner.socket)
+                    with self.changed:
+                        self._heard(runner, message.header, message.payload)
+                        self.pump()
+                        self.changed.notify_all()
+            status = runner.process.wait()
+            runner.close()
+            with self.changed:
+                self._lost(runner, status)
+                self.changed.notify_all()
+            os.eventfd_write(self.wake, 1)
+        except BaseException:
+            # Nobody would hear the runner any more: tasks start another server instead.
+            traceback.print_exc()
+            os._exit(1)
 
     def _heard(self, runner: RunnerProcess, header: dict[str, Any], payload: bytearray) -> None:
         if "done" in header:
@@ -190,12 +194,17 @@ class Front:
             job.network.running -= 1
             job.network.used = time.monotonic()
             self._answer(job, header, bytes(payload))
+        elif "begun" in header:
+            runner.jobs[header["begun"]].since = time.monotonic()
+        elif "loading" in header:
+            runner.loading = self.networks[header["loading"]], time.monotonic()
         elif "loaded" in header:
-            network = self.networks[header["loaded"]]
+            network, runner.loading = self.networks[header["loaded"]], None
             network.state, network.bytes = "loaded", header["bytes"]
             network.crashes, network.loads = 0, network.loads + 1
-            network.used = time.monotonic()
+            network.doubtful, network.used = False, time.monotonic()
         elif "failed" in header:
+            runner.loading = None
             self._fail(self.networks[header["failed"]], header["error"], header["args"])
 
     def _answer(self, job: Job, header: dict[str, Any], payload: bytes) -> None:
@@ -207,7 +216,8 @@ class Front:
                 self.answers.resolve(rows[position], Answer(shapes, payload[at : at + size]))
                 at += size
         for position, reason in header["reasons"].items():
-            self.answers.resolve(rows[int(position)], Answer((), b"", reason))
+            # Another time there may be memory enough, or whatever else was missing.
+            self.answers.resolve(rows[int(position)], Answer((), b"", reason), keep=False)
         counts = job.parts[0].work.request.counts
         counts["batches"] += header["batches"]
         counts["halved"] += header["halved"]
@@ -215,15 +225,17 @@ class Front:
             part.work.request.counts["predicted"] += part.stop - part.start
 
     def _fail(self, network: Network, error: str, args: list[Any]) -> None:
-        """Tell everybody who waits for a network why it cannot be had."""
-        network.state = "absent"
-        for work in network.works:
+        """Tell everybody who waits for a network why it cannot be had, and forget its files."""
+        works = [*network.works, *self._suspected(network)]
+        for work in works:
             work.request.error = (error, args)
         network.works.clear()
-        for job in [job for job in self.suspects if job.network is network]:
-            self.suspects.remove(job)
-            for part in job.parts:
-                part.work.request.error = (error, args)
+        self.suspects = deque(job for job in self.suspects if job.network is not network)
+        self.remove(network)
+
+    def _suspected(self, network: Network) -> list[Work]:
+        jobs = [job for job in self.suspects if job.network is network]
+        return [part.work for job in jobs for part in job.parts]
 
     # --- the runner died
 
@@ -237,28 +249,43 @@ class Front:
         signal_name = signal.Signals(-status).name if status < 0 else f"exit code {status}"
         how = "hangs on it" if runner.hangs else f"crashes on it ({signal_name})"
         killed = status == -signal.SIGKILL and not runner.hangs
+        jobs = list(runner.jobs.values())
         for network in self.networks.values():
             network.running = 0
-            if network.state == "loading":
-                network.crashes += 1
-                if network.crashes >= (MOST_KILLS if killed else MOST_DEATHS):
-                    self._give_up(network, how.replace(" on it", " while it is loaded"))
             network.state = "absent"
-        for job in runner.jobs.values():
+        for job in jobs:
             self.without_the_left(job)
-            job.deaths += 1
-            if not job.parts:
-                continue
-            if killed and job.deaths < MOST_DEATHS:
-                self.suspects.append(job)
-            elif len(job.rows) > 1:
-                self.suspects.extend(job.halves())
-            elif not job.alone or job.deaths < 2:
-                job.alone = True
-                self.suspects.append(job)
-            else:
-                reason = f"the network {how}"
-                self.answers.resolve(job.rows[0], Answer((), b"", reason))
+            if job.parts:
+                # Beside a network that was being loaded a job may be innocent.
+                job.deaths += not runner.loading
+                self._suspect(job, killed=killed, how=how)
+        if runner.loading:
+            self._doubt(runner.loading[0], jobs, killed=killed, how=how)
+
+    def _doubt(self, network: Network, jobs: list[Job], *, killed: bool, how: str) -> None:
+        """Blame the network that was being loaded, if nothing else can have been at fault."""
+        network.doubtful = True
+        network.crashes += not jobs
+        if network.crashes >= (MOST_KILLS if killed else MOST_DEATHS):
+            self._give_up(network, how.replace(" on it", " while it is loaded"))
+
+    def _suspect(self, job: Job, *, killed: bool, how: str) -> None:
+        """Do a job again, alone, or in halves; the row over which the process dies twice is bad."""
+        if job.deaths == 0 or (killed and job.deaths < MOST_DEATHS):
+            self.suspects.append(job)
+        elif len(job.rows) > 1:
+            self.suspects.extend(job.halves())
+        elif not job.alone or job.deaths < 2:
+            job.alone = True
+            self.suspects.append(job)
+        elif killed:
+            # Somebody else does it: that says nothing about the row.
+            self.suspects.append(job)
+            self._give_up(
+                job.network, how.replace("crashes on it", "is killed whenever it predicts")
+            )
+        else:
+            self.answers.resolve(job.rows[0], Answer((), b"", f"the network {how}"))
 
     def without_the_left(self, job: Job) -> None:
         """Take out of a job what tasks asked that have gone."""
@@ -290,8 +317,9 @@ class Front:
                 if network is None:
                     break
                 self._send(self.runner, network.take())
-            for network in self.networks.values():
-                if network.wanted and network.state == "absent":
+            ahead = [] if self.suspects else list(self.networks.values())
+            for network in ahead:
+                if network.wanted and network.state == "absent" and not network.doubtful:
                     self._load(self.runner, network, ahead=True)
 
     def _pump_suspects(self, runner: RunnerProcess) -> None:
@@ -308,7 +336,8 @@ class Front:
         """Load a network when there is room; ahead of its rows only where none has to leave."""
         leave = to_drop(self.networks.values(), network, self.limits.memory_mb * 2**20)
         network.wanted = False
-        if leave is None or (ahead and leave):
+        busy = network.doubtful and self.jobs()
+        if leave is None or busy or (ahead and leave):
             return
         for other in leave:
             other.state = "absent"
@@ -319,7 +348,7 @@ class Front:
     def _send(self, runner: RunnerProcess, job: Job) -> None:
         network = job.network
         network.running += 1
-        network.used = job.since = time.monotonic()
+        network.used, job.since = time.monotonic(), 0.0
         parts = [
             {
                 "segment": part.work.segment,
@@ -348,9 +377,29 @@ class Front:
             n for n in absent if not n.wanted and all(j.network is not n for j in self.suspects)
         ]
         for network in sorted(idle, key=lambda n: n.used)[:-MOST_ABSENT]:
-            del self.networks[network.key]
+            self.remove(network)
+
+    def remove(self, network: Network) -> None:
+        """Forget a network that is not loaded, and close its files."""
+        if self.networks.pop(network.key, None) is network:
             for file in network.files.values():
                 os.close(file)
+
+    def abandon(self, requests: Iterable[Request]) -> None:
+        """Do no more for requests that nobody waits for; what is predicted now may serve others."""
+        requests = list(requests)
+        for request in requests:
+            request.left = True
+        for network in self.networks.values():
+            network.works = deque(work for work in network.works if not work.request.left)
+        for job in list(self.suspects):
+            self.without_the_left(job)
+            if not job.parts:
+                self.suspects.remove(job)
+        running = {id(row) for job in self.jobs() for row in job.rows}
+        for request in requests:
+            left = [row for row in request.rows if id(row) not in running]
+            self.answers.release(left, request)
 
     def keep(self, file: int) -> int:
         """The number of a visitor's segment among all of them."""
@@ -365,7 +414,7 @@ class Front:
         if self.runner and not self.runner.gone:
             known = [segment for segment in segments if segment in self.runner.segments]
             self.runner.segments.difference_update(known)
-            with suppress(ConnectionError):
+            if known:
                 self.runner.say({"forget": known})
 
 
@@ -380,6 +429,10 @@ class RunnerProcess:
     segments: set[int] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     hangs: bool = False
+    loading: tuple[Network, float] | None = None
+    unsaid: SimpleQueue[tuple[dict[str, Any], list[int]] | None] = field(
+        default_factory=SimpleQueue
+    )
 
     @classmethod
     def started(cls, engine: str, streams: int) -> RunnerProcess:
@@ -392,7 +445,9 @@ class RunnerProcess:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
-        return cls(process, ours, streams)
+        runner = cls(process, ours, streams)
+        threading.Thread(target=runner.send, daemon=True).start()
+        return runner
 
     @property
     def gone(self) -> bool:
@@ -400,13 +455,31 @@ class RunnerProcess:
         return self.process.poll() is not None
 
     def oldest(self) -> float:
-        """Seconds for which it has had a job."""
-        begun = min((job.since for job in self.jobs.values()), default=None)
+        """Seconds for which it has predicted one job."""
+        begun = min((job.since for job in self.jobs.values() if job.since), default=None)
         return 0.0 if begun is None else time.monotonic() - begun
 
-    def say(self, header: dict[str, Any], files: list[int] | None = None) -> None:
-        """Send it a message."""
-        wire.send(self.socket, header, files=files or [])
+    def loading_s(self) -> float:
+        """Seconds for which it has loaded one network."""
+        return time.monotonic() - self.loading[1] if self.loading else 0.0
+
+    def say(self, header: dict[str, Any], files: Iterable[int] = ()) -> None:
+        """Have a message sent, soon: a runner that hangs reads nothing, and nobody waits for it."""
+        self.unsaid.put((header, [os.dup(file) for file in files]))
+
+    def send(self) -> None:
+        """Send what was said, until the runner is closed."""
+        while (message := self.unsaid.get()) is not None:
+            header, files = message
+            with suppress(OSError):
+                wire.send(self.socket, header, files=files)
+            for file in files:
+                os.close(file)
+
+    def close(self) -> None:
+        """Let go of a runner that has ended."""
+        self.unsaid.put(None)
+        self.socket.close()
 
 
 class Visit:
@@ -446,7 +519,6 @@ class Visit:
         asked, front = message.header["network"], self.front
         with front.changed:
             front.limits = Limits(**message.header["limits"])
-            front.answers.bound(front.limits.memo_mb * 2**20)
             known = front.networks.get(asked["key"])
             if known is None and message.files:
                 files = dict(zip(asked["artifacts"], message.files, strict=True))
@@ -468,7 +540,9 @@ class Visit:
         request = Request(header["network"], [], dict.fromkeys(COUNTS, 0))
         prefix, data = bytes.fromhex(header["scope"]), bytes(message.payload)
         with front.changed:
+            front.limits = Limits(**header["limits"])
             if header["hashed"]:
+                front.answers.bound(front.limits.memo_mb * 2**20)
                 keys = [
                     prefix + data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)
                 ]
@@ -507,7 +581,7 @@ class Visit:
             front.changed.wait_for(lambda: _is_settled(request))
             del self.requests[number]
             if request.error:
-                front.answers.release(request.rows, request)
+                front.abandon([request])
                 front.changed.notify_all()
                 return {"error": request.error[0], "args": request.error[1]}, b""
             if any(row.answer is None for row in request.rows):
@@ -520,8 +594,8 @@ class Visit:
     def _count(self, request: Request) -> None:
         """Add what happened to the whole server since somebody was last told."""
         front = self.front
-        network = front.networks[request.network]
-        request.counts["loads"], network.loads = network.loads, 0
+        if network := front.networks.get(request.network):
+            request.counts["loads"], network.loads = network.loads, 0
         request.counts["restarts"], front.restarts = front.restarts, 0
         networks = sum(n.bytes for n in front.networks.values() if n.state == "loaded")
         request.counts["held_bytes"] = front.answers.held + networks
@@ -530,20 +604,7 @@ class Visit:
         front = self.front
         front.visitors -= 1
         front.last_visit = time.monotonic()
-        for request in self.requests.values():
-            request.left = True
-        for network in front.networks.values():
-            for work in [work for work in network.works if work.request.left]:
-                network.works.remove(work)
-        for job in list(front.suspects):
-            front.without_the_left(job)
-            if not job.parts:
-                front.suspects.remove(job)
-        # What is being predicted may serve others.
-        running = {id(row) for job in front.jobs() for row in job.rows}
-        for request in self.requests.values():
-            left = [row for row in request.rows if id(row) not in running]
-            front.answers.release(left, request)
+        front.abandon(self.requests.values())
         front.forget(list(self.segments.values()))
 
 

@@ -6,8 +6,10 @@ import fcntl
 import hashlib
 import os
 import re
+import resource
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,9 @@ from kerasql.udf.server.wire import peer
 
 START_TIMEOUT_S = 60
 PREFIX = "kerasql-server-"
-NAME = re.compile(PREFIX + r"(\d+)-(\d+)-[0-9a-f]{8}")
+NAME = re.compile(PREFIX + r"(\d+)-(\d+)-(\d+)-[0-9a-f]{8}")
+LEAST_ADDRESSES = 4 * 2**30
+"""TensorFlow and OpenVINO cannot be loaded into less address space."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,10 @@ class Home:
     def of(cls, owner: Process, device: str) -> Home:
         """The same for all workers of an executor that run the same Python."""
         # The interpreter and where it looks: another environment needs another server.
-        environment = "\0".join([sys.executable, str(Path(__file__)), device, str(os.getuid())])
+        program = str(Path(sys.executable).resolve())
+        environment = "\0".join([program, sys.prefix, __file__, device, str(os.getuid())])
         digest = hashlib.sha256(environment.encode()).hexdigest()[:8]
-        name = f"{PREFIX}{owner.number}-{owner.began}-{digest}"
+        name = f"{PREFIX}{owner.number}-{owner.began}-{_pid_namespace()}-{digest}"
         return cls(Path(tempfile.gettempdir(), name), owner, device)
 
     @property
@@ -101,10 +106,14 @@ class Home:
 
     def make(self) -> None:
         """Create the folder. Raises ServerFailed where it is somebody else's."""
-        with suppress(FileExistsError):
-            self.folder.mkdir(mode=0o700)
-        found = self.folder.lstat()
-        if found.st_uid != os.getuid() or found.st_mode & 0o077 or not self.folder.is_dir():
+        while True:
+            with suppress(FileExistsError):
+                self.folder.mkdir(mode=0o700)
+            # A server that ends removes it; then once more.
+            with suppress(FileNotFoundError):
+                found = self.folder.lstat()
+                break
+        if found.st_uid != os.getuid() or found.st_mode & 0o077 or not stat.S_ISDIR(found.st_mode):
             raise ServerFailed(f"{self.folder} belongs to somebody else; remove it")
 
     @contextmanager
@@ -120,16 +129,17 @@ class Home:
     def locked(self) -> Iterator[None]:
         """Alone among this machine's processes that start or end this server."""
         path = self.folder / "lock"
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         while True:
             self.make()
             try:
-                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                lock = os.open(path, flags, 0o600)
             except FileNotFoundError:
                 continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 # A server that ended has removed the file; a lock on it keeps nobody out.
-                if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+                if _is_same(lock, path):
                     yield
                     return
             finally:
@@ -148,6 +158,12 @@ class Home:
         return connection
 
     def _start(self, engine: str) -> None:
+        addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if 0 <= addresses < LEAST_ADDRESSES:
+            raise ServerFailed(
+                f"spark.executor.pyspark.memory limits it to {addresses // 2**20} MiB of address "
+                "space, too little to load a network; leave that setting out"
+            )
         ready, tell = os.pipe()
         command = [sys.executable, "-m", "kerasql.udf.server.front", str(self.folder)]
         owner = [str(self.owner.number), str(self.owner.began)]
@@ -176,12 +192,20 @@ class Home:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _is_same(file: int, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file), path.stat())
+    return False
+
+
 def sweep(folder: Path) -> None:
     """Remove the folders of servers whose executors are gone, killed before they could."""
     for path in folder.glob(PREFIX + "*"):
         named = NAME.fullmatch(path.name)
         with suppress(OSError):
-            mine = named and path.lstat().st_uid == os.getuid()
+            # Processes of another container have numbers of their own.
+            mine = named and int(named[3]) == _pid_namespace()
+            mine = mine and path.lstat().st_uid == os.getuid()
             if named and mine and not Process(int(named[1]), int(named[2])).alive:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -191,6 +215,10 @@ def _environment(device: str) -> dict[str, str]:
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
     shown = {} if device == "cpu" else {"CUDA_VISIBLE_DEVICES": device}
     return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", **shown}
+
+
+def _pid_namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino
 
 
 def _program(number: int) -> str:

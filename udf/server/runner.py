@@ -92,25 +92,33 @@ class Runner:
         elif "job" in header:
             # Taken out here: the front may let a segment go while its rows wait for a thread.
             parts = [(self.segments[part["segment"]], part) for part in header["parts"]]
-            self.jobs.put((header["job"], header["network"], parts))
+            held = [segment.hold() for segment, _ in parts]
+            self.jobs.put((header["job"], header["network"], parts, held))
 
     def _loading(self) -> None:
-        """Load one network after the other: what each takes can then be told."""
-        while True:
-            key = self.loads.get()
-            network = self.networks[key]
-            begin(network.asked["engine"])
-            before = resident_bytes()
-            try:
-                network.predict = load(network.asked, network.files, self.streams)
-                grown = max(resident_bytes() - before, network.asked["bytes"])
-                self._say({"loaded": key, "bytes": grown})
-            except KerasqlError as error:
-                self.networks.pop(key, None)
-                self._say({"failed": key, "error": type(error).__name__, "args": error.args})
-            finally:
-                for file in network.files.values():
-                    os.close(file)
+        """Load one network after the other: what each takes, and breaks, can then be told."""
+        try:
+            while True:
+                self._load(self.loads.get())
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    def _load(self, key: str) -> None:
+        self._say({"loading": key})
+        network = self.networks[key]
+        begin(network.asked["engine"])
+        before = resident_bytes()
+        try:
+            network.predict = load(network.asked, network.files, self.streams)
+            grown = max(resident_bytes() - before, network.asked["bytes"])
+            self._say({"loaded": key, "bytes": grown})
+        except KerasqlError as error:
+            self.networks.pop(key, None)
+            self._say({"failed": key, "error": type(error).__name__, "args": error.args})
+        finally:
+            for file in network.files.values():
+                os.close(file)
 
     def _predicting(self) -> None:
         try:
@@ -123,7 +131,14 @@ class Runner:
             traceback.print_exc()
             os._exit(1)
 
-    def _predict(self, number: int, key: str, parts: list[tuple[Segment, dict[str, Any]]]) -> None:
+    def _predict(
+        self,
+        number: int,
+        key: str,
+        parts: list[tuple[Segment, dict[str, Any]]],
+        held: list[memoryview],
+    ) -> None:
+        self._say({"begun": number})
         arrays = [
             [segment.get(place)[part["from"] : part["to"]] for place in part["places"]]
             for segment, part in parts
@@ -143,6 +158,7 @@ class Runner:
             "batches": answers.batches,
             "halved": answers.halved,
         }
+        del arrays, inputs, held
         self._say(header, b"".join(answers.blocks))
 
     def _say(self, header: dict[str, Any], payload: bytes = b"") -> None:
@@ -173,6 +189,8 @@ class Answers:
         try:
             self.batches += 1
             outputs = predict([value[rows] if len(rows) < self.rows else value for value in inputs])
+            if any(len(output) != len(rows) for output in outputs):
+                raise ValueError("it gives another number of rows than it was given")
         except Exception as error:
             if len(rows) == 1:
                 said = (str(error).strip().splitlines() or [""])[0]
@@ -250,8 +268,11 @@ def load(asked: Mapping[str, Any], files: Mapping[str, int], streams: int) -> Pr
 
 def check(path: Path, sha256: str, *, ref: str, role: str) -> None:
     """Raise BrokenArtifact where a file's bytes are not those that were registered."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BrokenArtifact(ref, f"{role!r} ({sha256})", f"cannot be read ({error})") from error
     if found != sha256:
         raise BrokenArtifact(
             ref, f"{role!r} ({sha256})", f"is damaged: its bytes have the SHA-256 {found}"

@@ -73,7 +73,9 @@ class Network:
     """A model as the server knows it: what loads it, what waits for it, what it takes.
 
     state is ``absent``, ``loading`` or ``loaded``; wanted says that a task is about to ask; bytes
-    is the memory it takes, estimated from its artifacts until it was loaded once.
+    is the memory it takes, estimated from its artifacts until it was loaded once. doubtful says
+    that a process died while it was being loaded: it is loaded with nothing beside it then, to see
+    whose fault it was.
     """
 
     asked: Mapping[str, Any]
@@ -86,6 +88,7 @@ class Network:
     used: float = 0.0
     crashes: int = 0
     loads: int = 0
+    doubtful: bool = False
 
     def __post_init__(self) -> None:
         self.bytes = self.asked["bytes"]
@@ -116,10 +119,15 @@ def next_network(networks: Iterable[Network]) -> tuple[Network | None, Network |
     """(the network to predict with now, the network to load now); None where there is none.
 
     Whoever waits longest is served first; while a network is not loaded others go on, but not for
-    ever.
+    ever, and not beside a doubtful one.
     """
+    networks = list(networks)
+    if any(n.state == "loading" and n.doubtful for n in networks):
+        return None, None
     waiting = sorted((n for n in networks if n.works), key=lambda n: n.works[0].since)
     absent = next((n for n in waiting if n.state == "absent"), None)
+    if absent is not None and absent.doubtful:
+        return None, absent
     first = absent is not None and absent is waiting[0]
     if first and time.monotonic() - waiting[0].works[0].since > PATIENCE_S:
         return None, absent

@@ -42,15 +42,19 @@ class Segment:
         fcntl.fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)
         return cls(fd)
 
-    def put(self, arrays: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-        """Copy arrays in from the beginning; where each lies, for ``get`` on the other side."""
-        places, at = [], 0
+    def put(self, arrays: Sequence[np.ndarray], at: int = 0) -> list[dict[str, Any]]:
+        """Copy arrays in from an offset on; where each lies, for ``get`` on the other side."""
+        places = []
         for array in arrays:
             kind, data = _plain(array)
             self._memory[at : at + data.nbytes] = data.data.cast("B") if data.nbytes else b""
             places.append({"at": at, "size": data.nbytes, "dtype": kind, "shape": array.shape})
             at += -(-data.nbytes // ALIGNED) * ALIGNED
         return places
+
+    def hold(self) -> memoryview:
+        """The memory, which stays while somebody has this, whoever closes the segment."""
+        return memoryview(self._memory)
 
     def get(self, place: dict[str, Any]) -> np.ndarray:
         """An array where it lies, without a copy; text is read out."""
