@@ -392,6 +392,26 @@ def test_a_row_on_which_the_network_hangs_costs_only_itself(
     assert rows == [(1.0, None), (None, "the network hangs on it")]
 
 
+def test_a_crash_of_one_network_is_not_blamed_on_another_that_is_being_loaded(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    trap, words = plans("trap"), plans("free")
+    answers: dict[str, list[Any]] = {}
+
+    def crash() -> None:
+        answers["trap"] = ask(server_of(owner, trap), trap, files, [CRASHES, 1.0])
+
+    ask(server_of(owner, trap), trap, files, [5.0])
+    thread = threading.Thread(target=crash)
+    thread.start()
+    for run in range(4):
+        about = replace(words, batch_rows=5 + run)
+        rows = ask(server_of(owner, about), about, files, [[1, 2, run], [4]])
+        assert {error for _, error in rows} == {None}
+    thread.join()
+    assert [error for _, error in answers["trap"]] == ["the network crashes on it (SIGSEGV)", None]
+
+
 def test_a_batch_too_large_for_the_memory_is_halved_and_said_so(
     owner: Process, plans: Callable[..., Plan], files: Kept
 ) -> None:

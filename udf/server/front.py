@@ -259,6 +259,10 @@ class Front:
                 # Beside a network that was being loaded a job may be innocent.
                 job.deaths += not runner.loading
                 self._suspect(job, killed=killed, how=how)
+        if killed and (hopeless := {j.network for j in jobs if j.alone and j.deaths > MOST_KILLS}):
+            # Somebody else does it: that says nothing about the rows.
+            for network in hopeless:
+                self._give_up(network, "the process is killed whenever it predicts (SIGKILL)")
         if runner.loading:
             self._doubt(runner.loading[0], jobs, killed=killed, how=how)
 
@@ -267,7 +271,8 @@ class Front:
         network.doubtful = True
         network.crashes += not jobs
         if network.crashes >= (MOST_KILLS if killed else MOST_DEATHS):
-            self._give_up(network, how.replace(" on it", " while it is loaded"))
+            how = how.replace(" on it", " while it is loaded")
+            self._give_up(network, f"the process {how}")
 
     def _suspect(self, job: Job, *, killed: bool, how: str) -> None:
         """Do a job again, alone, or in halves; the row over which the process dies twice is bad."""
@@ -275,15 +280,9 @@ class Front:
             self.suspects.append(job)
         elif len(job.rows) > 1:
             self.suspects.extend(job.halves())
-        elif not job.alone or job.deaths < 2:
+        elif killed or not job.alone or job.deaths < 2:
             job.alone = True
             self.suspects.append(job)
-        elif killed:
-            # Somebody else does it: that says nothing about the row.
-            self.suspects.append(job)
-            self._give_up(
-                job.network, how.replace("crashes on it", "is killed whenever it predicts")
-            )
         else:
             self.answers.resolve(job.rows[0], Answer((), b"", f"the network {how}"))
 
@@ -296,7 +295,7 @@ class Front:
     def _give_up(self, network: Network, how: str) -> None:
         network.crashes = 0
         ref, engine = network.asked["ref"], network.asked["engine"]
-        self._fail(network, "EngineFailed", [ref, engine, f"the process {how}"])
+        self._fail(network, "EngineFailed", [ref, engine, how])
 
     # --- work for the runner
 
@@ -305,22 +304,27 @@ class Front:
         if self.runner is None:
             os.eventfd_write(self.wake, 1)
             return
-        if self.runner.gone:
+        if self.runner.gone or (self.runner.alone and self.runner.jobs):
             return
+        self.runner.alone = False
         with suppress(ConnectionError):
             if self.suspects:
                 self._pump_suspects(self.runner)
-            while not self.suspects and len(self.runner.jobs) <= self.runner.streams:
+            while not self._holds_back() and len(self.runner.jobs) <= self.runner.streams:
                 network, wanted = next_network(self.networks.values())
                 if wanted is not None:
                     self._load(self.runner, wanted)
                 if network is None:
                     break
                 self._send(self.runner, network.take())
-            ahead = [] if self.suspects else list(self.networks.values())
+            ahead = [] if self._holds_back() else list(self.networks.values())
             for network in ahead:
                 if network.wanted and network.state == "absent" and not network.doubtful:
                     self._load(self.runner, network, ahead=True)
+
+    def _holds_back(self) -> bool:
+        """Whether nothing may run beside what is suspected."""
+        return bool(self.suspects or (self.runner and self.runner.alone))
 
     def _pump_suspects(self, runner: RunnerProcess) -> None:
         """One job at a time and nothing beside it, so that a crash says whose it was."""
@@ -331,6 +335,7 @@ class Front:
             self._load(runner, job.network)
         elif job.network.state == "loaded":
             self._send(runner, self.suspects.popleft())
+            runner.alone = True
 
     def _load(self, runner: RunnerProcess, network: Network, *, ahead: bool = False) -> None:
         """Load a network when there is room; ahead of its rows only where none has to leave."""
@@ -429,6 +434,7 @@ class RunnerProcess:
     segments: set[int] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     hangs: bool = False
+    alone: bool = False
     loading: tuple[Network, float] | None = None
     unsaid: SimpleQueue[tuple[dict[str, Any], list[int]] | None] = field(
         default_factory=SimpleQueue
