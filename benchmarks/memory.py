@@ -2,7 +2,7 @@
 
 A network of random weights is registered, deployed and asked once, in a fresh process for each
 artifact store. The caller is the Python process that does so: Spark's JVM, the child process that
-loads the model, and Spark's Python workers are others.
+loads the model, Spark's Python workers and the executor's model server are others.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import kerasql
 from benchmarks import peak
@@ -35,6 +36,7 @@ class Cost:
     answer_s: float
     answer_growth_mb: float
     worker_peak_mb: float
+    server_peak_mb: float
 
     @property
     def is_kept(self) -> bool:
@@ -74,6 +76,9 @@ def cost(model: Path, folder: Path, store: str) -> Cost:
             sql = "SELECT large(array_repeat(0.5, 64)) AS scores"
             answer = kerasql.query(spark, sql).table["scores"].to_pylist()
         workers = [peak.peak_mb(pid) for pid in peak.workers()]
+        jvm: Any = spark.sparkContext._jvm
+        java = jvm.java.lang.ProcessHandle.current().pid()
+        servers = [peak.peak_mb(pid) for pid in peak.servers(java)]
     finally:
         spark.stop()
         registry.close()
@@ -86,6 +91,7 @@ def cost(model: Path, folder: Path, store: str) -> Cost:
         answering.seconds,
         answering.mb,
         max(workers),
+        max(servers),
     )
 
 
@@ -128,6 +134,7 @@ def main(arguments: list[str]) -> int:
             "deploy + query s",
             "caller grew by MB",
             "Python worker's peak MB",
+            "model server's peak MB",
             "within",
         ),
         (
@@ -138,6 +145,7 @@ def main(arguments: list[str]) -> int:
                 f"{one.answer_s:.1f}",
                 f"{one.answer_growth_mb:.0f}",
                 f"{one.worker_peak_mb:.0f}",
+                f"{one.server_peak_mb:.0f}",
                 "yes" if one.is_kept else "NO",
             )
             for one in costs
