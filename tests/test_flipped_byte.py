@@ -114,20 +114,24 @@ def test_a_broken_artifact_is_not_null_where_reasons_are_asked_for(
 
 
 def test_a_byte_flipped_on_its_way_fails_the_query_until_it_is_mended(
-    fragile: Fragile, session: SparkSession
+    fragile: Fragile, session: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(session, fragile.registry)
-    frame = session.sql(ASK)  # analysed: the artifacts are broadcast, nothing has run
+    session.sql(ASK)  # analysed: the artifacts are broadcast
     path = Path(_sent[session.sparkContext][fragile.sha256]._path)
     sent = path.read_bytes()
     path.write_bytes(flip(sent))
+    # Another batch is another network to the server, which may have loaded this one already.
+    monkeypatch.setenv("KERASQL_BATCH_ROWS", "7")
+    later = session.newSession()
+    deploy(later, fragile.registry)
     with pytest.raises(InvalidQuery) as failed:
-        query(session, ASK)
+        query(later, ASK)
     assert str(failed.value).startswith(
         f"artifact {fragile.role!r} ({fragile.sha256}) of fragile@1 is damaged: "
     )
     path.write_bytes(sent)
-    (row,) = frame.collect()
+    (row,) = later.sql(ASK).collect()
     assert sum(row.scores) == pytest.approx(1)
 
 
