@@ -11,7 +11,7 @@ import pytest
 
 from kerasql.registry.errors import InvalidArguments, InvalidInput, InvalidLabels
 from kerasql.registry.examine import outputs_of
-from kerasql.registry.preprocess import Image, Tensor
+from kerasql.registry.preprocess import Code, Image, Tensor
 from kerasql.registry.signature import Output, Signature, TensorSpec
 from kerasql.udf import batch
 from kerasql.udf.plan import Plan
@@ -177,3 +177,11 @@ def test_a_row_without_a_file_is_not_taken_for_a_null() -> None:
     contents = batch.opened(image, [pa.array(["/no/such/file", None])], reasons)
     first, second = batch.hashes(contents, reasons)
     assert first != second
+
+
+def test_what_somebodys_own_function_reads_from_a_path_is_not_remembered() -> None:
+    spec = TensorSpec("x", "float32", (1,))
+    code = plan(spec, Code("import numpy\ndef read(x):\n    return numpy.zeros(1)\n", "read"))
+    assert batch.opens_files(code, [pa.array(["/a/file"])])
+    assert not batch.opens_files(code, [pa.array([b"bytes"])])
+    assert not batch.opens_files(plan(spec), [pa.array(["text"])])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+TEXT = "text"
+"""The dtype of an array of strings, which crosses as JSON."""
 
 ROW_BYTES = 250
 """What keeping one answer costs beside its bytes, in Python objects."""
@@ -97,6 +101,11 @@ class Answers:
 
 def _size(answer: Answer) -> int:
     return len(answer.data) + len(answer.reason or "") + ROW_BYTES
+
+
+def row_bytes(dtype: str, shape: Sequence[int]) -> int:
+    """The bytes of one row of one output: text says its own length last."""
+    return shape[-1] if dtype == TEXT else int(dtype[2:]) * math.prod(shape)
 
 
 def grouped(rows: Sequence[Row]) -> tuple[dict[str, Any], bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,9 @@ import numpy as np
 from kerasql.registry import errors
 from kerasql.registry.errors import BrokenArtifact, ServerFailed
 from kerasql.udf.server import wire
+from kerasql.udf.server.answers import TEXT, row_bytes
 from kerasql.udf.server.home import Home
-from kerasql.udf.server.segment import TEXT, Segment, size_of
+from kerasql.udf.server.segment import Segment, size_of
 
 MOST_SEGMENTS = 3
 MOST_DEATHS = 10
@@ -282,7 +282,7 @@ def outcome(said: wire.Message) -> Outcome:
     groups, at = [], 0
     for group in said.header["groups"]:
         positions = np.array(group["rows"])
-        sizes = [_row_bytes(dtype, shape) for dtype, shape in group["layout"]]
+        sizes = [row_bytes(dtype, shape) for dtype, shape in group["layout"]]
         size = sum(sizes)
         block = np.frombuffer(said.payload, np.uint8, len(positions) * size, at)
         at += len(positions) * size
@@ -304,10 +304,6 @@ def _output(columns: np.ndarray, dtype: str, shape: list[int]) -> np.ndarray:
             array[number] = np.array(texts, object).reshape(shape[:-1]) if shape[:-1] else texts[0]
         return array
     return np.ascontiguousarray(columns).view(dtype).reshape(len(columns), *shape)
-
-
-def _row_bytes(dtype: str, shape: list[int]) -> int:
-    return shape[-1] if dtype == TEXT else math.prod(shape) * np.dtype(dtype).itemsize
 
 
 def _opened(network: Asked, role: str, sha256: str) -> Any:

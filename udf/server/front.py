@@ -19,16 +19,17 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from kerasql.udf.server import wire
-from kerasql.udf.server.answers import Answer, Answers, Row, grouped
+from kerasql.udf.server.answers import Answer, Answers, Row, grouped, row_bytes
 from kerasql.udf.server.cores import cores
 from kerasql.udf.server.home import Home, Process
 from kerasql.udf.server.schedule import Job, Network, Work, next_network, to_drop
+from kerasql.udf.stats import Stats
 
 HASH_BYTES = 16
 MOST_ABSENT = 64
@@ -543,7 +544,7 @@ class Visit:
     def ask(self, message: wire.Message) -> dict[str, Any]:
         """Which rows of a slice this worker must deliver; the others are known or on their way."""
         header, front = message.header, self.front
-        request = Request(header["network"], [], dict.fromkeys(COUNTS, 0))
+        request = Request(header["network"], [], asdict(Stats()))
         prefix, data = bytes.fromhex(header["scope"]), bytes(message.payload)
         with front.changed:
             front.limits = Limits(**header["limits"])
@@ -612,21 +613,6 @@ class Visit:
         front.last_visit = time.monotonic()
         front.abandon(self.requests.values())
         front.forget(list(self.segments.values()))
-
-
-COUNTS = (
-    "rows", "hits", "predicted", "batches", "halved", "loads", "restarts", "held_bytes"
-)  # fmt: skip
-
-
-def row_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    """The bytes of one row of one output: text says its own length last."""
-    if dtype == "text":
-        return shape[-1]
-    size = int(dtype[2:])
-    for length in shape:
-        size *= length
-    return size
 
 
 def _is_settled(request: Request) -> bool:

@@ -26,7 +26,8 @@ from kerasql.registry.engine import Predict, agree, engine_named, largest_differ
 from kerasql.registry.errors import BrokenArtifact, EngineFailed, KerasqlError
 from kerasql.registry.preprocess.finish import Finish
 from kerasql.udf.server import wire
-from kerasql.udf.server.segment import TEXT, Segment
+from kerasql.udf.server.answers import TEXT
+from kerasql.udf.server.segment import Segment
 
 PR_SET_PDEATHSIG = 1
 NO_MEMORY = ("ResourceExhausted", "OutOfMemory", "RESOURCE_EXHAUSTED", "bad_alloc", "out of memory")

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from kerasql.udf.server.answers import TEXT
+
 ALIGNED = 64
 SMALLEST = 1 << 16
-TEXT = "text"
-"""The dtype of an array of strings, which lies in the segment as JSON."""
-
 F_ADD_SEALS, F_SEAL_SHRINK = 1033, 2
 """From linux/fcntl.h: a segment that cannot shrink cannot be cut off under its reader's feet."""
 
