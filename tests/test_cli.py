@@ -123,7 +123,8 @@ def test_queries_print_tables_csv_json_and_parquet(
     assert "only the first 2 rows are shown" in table.stderr
     assert "bytes>" in table.stdout
     assert "NULL" in table.stdout
-    printed = query("--csv", "SELECT colors(image) AS color, width FROM images")
+    printed = query("--csv", "--stats", "SELECT colors(image) AS color, width FROM images")
+    assert "colors@1: 3 rows, 0 known, 3 predicted in " in printed.stderr
     rows = list(csv.DictReader(io.StringIO(printed.stdout)))
     assert [(row["color"] in "rgb", row["width"]) for row in rows] == [(True, "8")] * 3
     written = query("SELECT colors_scores(image) AS s FROM images", "--parquet", "rows.parquet")

@@ -554,7 +554,7 @@ def query(
         )
     if stats:
         for ref, one in sorted(result.stats.items()):
-            notes.print(stats_line(ref, one), markup=False)
+            notes.print(stats_line(ref, one), markup=False, soft_wrap=True)
         if not result.stats:
             notes.print("no model was asked")
 

@@ -38,11 +38,11 @@ def stats_line(ref: str, stats: Stats) -> str:
     parts = [f"{stats.rows:,} rows", f"{stats.hits:,} known"]
     parts.append(f"{stats.predicted:,} predicted in {stats.batches:,} batches")
     more = {
-        "networks loaded": stats.loads,
-        "batches halved for want of memory": stats.halved,
-        "restarts after a crash": stats.restarts,
+        "loaded into memory": stats.loads,
+        "too large for the memory and halved": stats.halved,
+        "restarted after a crash": stats.restarts,
     }
-    parts += [f"{count:,} {what}" for what, count in more.items() if count]
+    parts += [f"{what} {count:,} x" for what, count in more.items() if count]
     return f"{ref}: {', '.join(parts)}; {stats.held_bytes / 1e6:,.0f} MB held"
 
 
