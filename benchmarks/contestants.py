@@ -21,7 +21,7 @@ from pyspark.sql.pandas.functions import arrow_udf
 import kerasql
 from benchmarks import peak
 from benchmarks.bench import PRECISIONS, ROLES, Bench, preprocessor
-from benchmarks.limit import TAKEN, Work, best_batch, best_way, measured
+from benchmarks.limit import TAKEN, Work, best_batch, best_way, decoding_s, measured
 from benchmarks.peers import PEERS
 from kerasql.udf.session import local_session
 
@@ -70,19 +70,37 @@ class InSpark:
         return {"f32": "answer"}
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one query; with ``stats``, through ``kerasql.query``, which counts."""
+        """Run one query; with ``stats``, through ``kerasql.query``, which counts.
+
+        In the SQL ``{function}`` is the contestant's function, ``same`` one that does nothing.
+        """
         self.spark.read.parquet(question["rows"]).createOrReplaceTempView("images")
         function = self.functions[question.get("precision", "f32")]
         sql = question.get("sql", AGGREGATE).format(function=function)
         if "stats" in question:
             result = kerasql.query(self.spark, sql, limit=None)
             return {"stats": {ref: stats_of(one) for ref, one in result.stats.items()}}
+        if "same(" in sql:
+            self.spark.udf.register("same", identity())
+        before = self.cpu_s()
         started = time.perf_counter()
         rows = self.spark.sql(sql).collect()
         seconds = time.perf_counter() - started
+        cpu_s = {kind: used - before[kind] for kind, used in self.cpu_s().items()}
         found = rows[0][0] if "sql" not in question else len(rows)
         memory = self.memory() if "memory" in question else {}
-        return {"seconds": seconds, "total": found, **memory}
+        return {"seconds": seconds, "total": found, "cpu_s": cpu_s, **memory}
+
+    def cpu_s(self) -> dict[str, float]:
+        """The seconds of CPU that the processes of this session have used, by their kind."""
+        server = peak.servers(self.java)
+        kinds = {
+            "Java": [self.java],
+            "Python workers": peak.workers(self.java),
+            "front": server[:1],
+            "runner": server[1:],
+        }
+        return {kind: sum(peak.cpu_s(pid) for pid in pids) for kind, pids in kinds.items()}
 
     def memory(self) -> dict[str, Any]:
         """Megabytes of the processes of this session, and of what the driver's Java keeps."""
@@ -132,8 +150,11 @@ class Limit:
         self.chosen: dict[str, tuple[int, str]] = {}
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Seconds and the sum, with the batch and in the way that suit the network."""
-        precision = question["precision"]
+        """Seconds and the sum, with the batch and in the way that suit the network.
+
+        With ``decode``, the seconds of CPU that so many rows take to be decoded alone.
+        """
+        precision = question.get("precision", "f32")
         work = Work(
             rows=Path(question["rows"]),
             files={role: self.bench.artifact(self.network, role) for role in ROLES},
@@ -141,6 +162,8 @@ class Limit:
             spec=self.bench.version(self.network).signature.inputs[0],
             precision=precision,
         )
+        if "decode" in question:
+            return {"cpu_s": decoding_s(work, question["decode"])}
         if precision not in self.chosen:
             work = replace(work, batch=best_batch(work))
             self.chosen[precision] = work.batch, best_way(work)

@@ -78,6 +78,15 @@ def measured(work: Work, way: str) -> dict[str, float]:
     return {"processes": in_processes, "threads": in_threads}[way](work, cores)
 
 
+def decoding_s(work: Work, rows: int) -> float:
+    """The seconds of CPU that so many rows take to be decoded and resized."""
+    contents = work.contents()[:rows]
+    started = time.process_time()
+    for one in contents:
+        work.image.prepare(one, work.spec)
+    return time.process_time() - started
+
+
 def best_batch(work: Work) -> int:
     """How many rows at once take this network the least CPU time for each."""
     contents, predict = work.contents()[:TRIAL_ROWS], work.network(1)

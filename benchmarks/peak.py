@@ -26,6 +26,14 @@ def reset_peak(pid: int | str = "self") -> float:
     return resident_mb(pid)
 
 
+def cpu_s(pid: int) -> float:
+    """The seconds of CPU that a process has used, itself and in the kernel; 0 when it is gone."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def workers(parent: int | None = None) -> Iterator[int]:
     """The Python processes that Spark started below a process (this one)."""
     for pid in children(parent or os.getpid()):

@@ -26,6 +26,7 @@ from benchmarks.figures import Figure, median_ratio, progress, report, write_jso
 from benchmarks.peers import PEERS, missing
 from benchmarks.pictures import GROUP_ROWS
 from benchmarks.shapes import SHAPES
+from benchmarks.where import TO_PYTHON, where
 
 Rates = dict[tuple[str, str], list[float]]
 """Images per second in each round, by kind and precision."""
@@ -52,6 +53,7 @@ LINEAR = 1.1
 FLAT_MB = 50
 WORKER_MB = 200
 FEW_ROWS = 200
+PASSES = 8
 SMALL_MEMO_MB = "4"
 """Full after the first 1,000 answers: what grows afterwards is not the memory of answers."""
 
@@ -72,10 +74,12 @@ class Run:
         return Apart(kind, self.bench.folder, network, *master, **how)
 
     def warm(self, contestant: Apart, **question: Any) -> None:
-        """Let every worker load what it needs."""
+        """Let every worker load what it needs, and Java compile what it does for every row."""
         count = max(FEW_ROWS, 2 * GROUP_ROWS * len(os.sched_getaffinity(0)))
         for number in range(2):
             contestant.ask(rows=self.pictures(count, f"warm{number}"), **question)
+        for _ in range(0 if contestant.kind == "limit" else PASSES):
+            contestant.ask(rows=self.pictures(self.rows, "warm"), sql=TO_PYTHON)
 
     def pictures(self, count: int, mark: str) -> str:
         """A Parquet file of pictures nobody has seen."""
@@ -295,6 +299,7 @@ def slots(run: Run) -> list[Figure]:
 
 PARTS: dict[str, Callable[[Run], list[Figure]]] = {
     "rate": rate,
+    "where": where,
     "first": first,
     "again": again,
     "once": once,

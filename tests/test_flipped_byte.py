@@ -117,8 +117,8 @@ def test_a_byte_flipped_on_its_way_fails_the_query_until_it_is_mended(
     fragile: Fragile, session: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(session, fragile.registry)
-    session.sql(ASK)  # analysed: the artifacts are broadcast
-    path = Path(_sent[session.sparkContext][fragile.sha256]._path)
+    session.sql(ASK)  # analysed: the artifacts are where the executor finds them
+    path = Path(_sent[session.sparkContext][fragile.sha256])
     sent = path.read_bytes()
     path.write_bytes(flip(sent))
     # Another batch is another network to the server, which may have loaded this one already.

@@ -1,4 +1,4 @@
-"""How artifacts leave the driver: as broadcasts, each once, when a query first needs it."""
+"""How artifacts leave the driver: each once, when a query first needs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyspark.core.broadcast import Broadcast
 
 from kerasql.registry.store import Registry
 from kerasql.registry.version import Version
-from kerasql.udf.files import BroadcastFiles
+from kerasql.udf.files import BroadcastFiles, Files, LocalFiles
 
 Writer = Callable[[BinaryIO], Any]
 
@@ -47,15 +47,15 @@ class FileBroadcast(Broadcast[Any]):
             f.close()
 
 
-_sent: weakref.WeakKeyDictionary[SparkContext, dict[str, FileBroadcast]] = (
-    weakref.WeakKeyDictionary()
-)
+_sent: weakref.WeakKeyDictionary[SparkContext, dict[str, Any]] = weakref.WeakKeyDictionary()
+"""The broadcasts, or the paths of files, by SHA-256."""
 
 
-def broadcast_files(
+def executors_files(
     context: SparkContext, registry: Registry, version: Version, artifacts: Mapping[str, str]
-) -> BroadcastFiles:
-    """Broadcast the artifacts a plan needs; those of earlier queries are there already."""
+) -> Files:
+    """Bring the artifacts a plan needs to the executors; those of earlier queries are there."""
+    local = is_one_process(context)
     sent = _sent.setdefault(context, {})
     for role, sha256 in artifacts.items():
         if sha256 not in sent:
@@ -63,5 +63,25 @@ def broadcast_files(
             def write(file: BinaryIO, role: str = role) -> None:
                 registry.copy_artifact(version, role, file)
 
-            sent[sha256] = FileBroadcast(context, write)
-    return BroadcastFiles({sha256: sent[sha256] for sha256 in artifacts.values()})
+            sent[sha256] = _written(context, write) if local else FileBroadcast(context, write)
+    mine = {sha256: sent[sha256] for sha256 in artifacts.values()}
+    return LocalFiles(mine) if local else BroadcastFiles(mine)
+
+
+def is_one_process(context: SparkContext) -> bool:
+    """Whether the driver is the executor too, and its files need no encryption."""
+    # local-cluster[…] starts executors of their own.
+    master = str(context.master)
+    is_local = master == "local" or master.startswith("local[")
+    return is_local and not context._encryption_enabled
+
+
+def _written(context: SparkContext, write: Writer) -> str:
+    """A file in the folder that goes with the Spark context."""
+    with tempfile.NamedTemporaryFile(dir=context._temp_dir, delete=False) as file:
+        try:
+            write(file)  # type: ignore[arg-type]
+        except BaseException:
+            Path(file.name).unlink()
+            raise
+    return file.name

@@ -25,7 +25,7 @@ from kerasql.registry.names import function_names, parse_ref
 from kerasql.registry.store import Registry
 from kerasql.registry.version import Version
 from kerasql.udf.arguments import check_types, ordered
-from kerasql.udf.artifacts import broadcast_files
+from kerasql.udf.artifacts import executors_files, is_one_process
 from kerasql.udf.connect import deploy_to_connect, named_refs
 from kerasql.udf.datasets import create_view
 from kerasql.udf.functions import arrow_function, is_connect
@@ -168,8 +168,8 @@ class _Plans:
 
     def _function(self, name: str, version: Version, plan: Plan) -> JavaObject:
         context = self.spark.sparkContext
-        files = broadcast_files(context, self.registry, version, plan.artifacts)
-        if str(context.master).startswith("local") and not context._encryption_enabled:
+        files = executors_files(context, self.registry, version, plan.artifacts)
+        if is_one_process(context):
             # The driver is the executor: its server starts while Spark plans the query.
             owner = self.jvm.java.lang.ProcessHandle.current().pid()
             threading.Thread(target=warm, args=(plan, files, owner), daemon=True).start()

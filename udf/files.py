@@ -39,6 +39,17 @@ _decrypted: dict[str, IO[bytes]] = {}
 
 
 @dataclass(frozen=True)
+class LocalFiles:
+    """Artifacts as files of the driver, by SHA-256, where the driver is the only executor."""
+
+    paths: Mapping[str, str]
+
+    def path(self, sha256: str) -> Path:
+        """The file that the driver wrote."""
+        return Path(self.paths[sha256])
+
+
+@dataclass(frozen=True)
 class SessionFiles:
     """Artifacts among the files of a Spark Connect session, named by their SHA-256."""
 

@@ -15,7 +15,7 @@ from kerasql.registry.errors import BrokenArtifact, ServerFailed
 from kerasql.udf.server import wire
 from kerasql.udf.server.answers import TEXT, row_bytes
 from kerasql.udf.server.home import Home
-from kerasql.udf.server.segment import Segment, size_of
+from kerasql.udf.server.segment import Rows, Segment, size_of
 
 MOST_SEGMENTS = 3
 MOST_DEATHS = 10
@@ -42,10 +42,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Group:
-    """Prepared rows of the same shapes: their positions in the slice, and one array per input."""
+    """Prepared rows of the same shapes: their positions in the slice, and the rows per input."""
 
     positions: Sequence[int]
-    arrays: Sequence[np.ndarray]
+    arrays: Sequence[Rows]
     network: Asked
 
 

@@ -192,11 +192,10 @@ class Front:
     def _heard(self, runner: RunnerProcess, header: dict[str, Any], payload: bytearray) -> None:
         if "done" in header:
             job = runner.jobs.pop(header["done"])
+            runner.note_begun()
             job.network.running -= 1
             job.network.used = time.monotonic()
             self._answer(job, header, bytes(payload))
-        elif "begun" in header:
-            runner.jobs[header["begun"]].since = time.monotonic()
         elif "loading" in header:
             runner.loading = self.networks[header["loading"]], time.monotonic()
         elif "loaded" in header:
@@ -365,6 +364,7 @@ class Front:
             for part in job.parts
         ]
         runner.jobs[number := next(runner.numbers)] = job
+        runner.note_begun()
         new = sorted({part.work.segment for part in job.parts} - runner.segments)
         runner.segments.update(new)
         runner.say(
@@ -460,6 +460,11 @@ class RunnerProcess:
     def gone(self) -> bool:
         """Whether it has ended, though its front may not have heard."""
         return self.process.poll() is not None
+
+    def note_begun(self) -> None:
+        """Note when the jobs begin that it has a thread for: it takes them in their order."""
+        for job in itertools.islice(self.jobs.values(), self.streams):
+            job.since = job.since or time.monotonic()
 
     def oldest(self) -> float:
         """Seconds for which it has predicted one job."""

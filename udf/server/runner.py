@@ -139,7 +139,6 @@ class Runner:
         parts: list[tuple[Segment, dict[str, Any]]],
         held: list[memoryview],
     ) -> None:
-        self._say({"begun": number})
         arrays = [
             [segment.get(place)[part["from"] : part["to"]] for place in part["places"]]
             for segment, part in parts

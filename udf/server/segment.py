@@ -21,6 +21,9 @@ F_ADD_SEALS, F_SEAL_SHRINK = 1033, 2
 """From linux/fcntl.h: a segment that cannot shrink cannot be cut off under its reader's feet."""
 
 
+Rows = np.ndarray | Sequence[np.ndarray]
+"""(n, …) in one array, or n arrays of the same shape and dtype."""
+
 _numbers = itertools.count(1)
 
 
@@ -41,14 +44,21 @@ class Segment:
         fcntl.fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)
         return cls(fd)
 
-    def put(self, arrays: Sequence[np.ndarray], at: int = 0) -> list[dict[str, Any]]:
+    def put(self, arrays: Sequence[Rows], at: int = 0) -> list[dict[str, Any]]:
         """Copy arrays in from an offset on; where each lies, for ``get`` on the other side."""
         places = []
         for array in arrays:
-            kind, data = _plain(array)
-            self._memory[at : at + data.nbytes] = data.data.cast("B") if data.nbytes else b""
-            places.append({"at": at, "size": data.nbytes, "dtype": kind, "shape": array.shape})
-            at += -(-data.nbytes // ALIGNED) * ALIGNED
+            kind, shape, size = _layout(array)
+            if kind == TEXT:
+                self._memory[at : at + size] = _text(array)
+            elif size:
+                inside = np.frombuffer(self._memory, np.uint8, size, at).view(kind).reshape(shape)
+                if isinstance(array, np.ndarray):
+                    np.copyto(inside, array)
+                else:
+                    np.stack(array, out=inside)
+            places.append({"at": at, "size": size, "dtype": kind, "shape": shape})
+            at += _aligned(size)
         return places
 
     def hold(self) -> memoryview:
@@ -69,12 +79,25 @@ class Segment:
             self._memory.close()
 
 
-def size_of(arrays: Sequence[np.ndarray]) -> int:
+def size_of(arrays: Sequence[Rows]) -> int:
     """The bytes that ``put`` needs."""
-    return sum(-(-_plain(array)[1].nbytes // ALIGNED) * ALIGNED for array in arrays)
+    return sum(_aligned(_layout(array)[2]) for array in arrays)
 
 
-def _plain(array: np.ndarray) -> tuple[str, np.ndarray]:
+def _layout(array: Rows) -> tuple[str, tuple[int, ...], int]:
+    """Dtype, shape and bytes as they lie in a segment."""
+    if not isinstance(array, np.ndarray):
+        first = array[0]
+        return first.dtype.str, (len(array), *first.shape), len(array) * first.nbytes
     if array.dtype.kind in "OU":
-        return TEXT, np.frombuffer(json.dumps(array.tolist()).encode(), np.uint8)
-    return array.dtype.str, np.ascontiguousarray(array)
+        return TEXT, array.shape, len(_text(array))
+    return array.dtype.str, array.shape, array.nbytes
+
+
+def _text(array: Rows) -> bytes:
+    assert isinstance(array, np.ndarray)  # noqa: S101 - text is never apart
+    return json.dumps(array.tolist()).encode()
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNED) * ALIGNED
