@@ -263,8 +263,8 @@ def read(case: Case) -> Read:
 
 def compared(case: Case) -> tuple[list[str], float | None, float | None]:
     """The rules that were applied, and the largest differences to the writer's answers."""
-    from kerasql.registry.engine import keras_predict
     from kerasql.registry.h5.load import opened
+    from kerasql.registry.keras_engine import keras_predict
 
     source = read_source(case.code) if case.code else None
     with tempfile.TemporaryDirectory(prefix="kerasql-ages-") as folder:

@@ -76,7 +76,7 @@ def examined(
     """Examine a private copy of the file; its artifacts exist until the block is left."""
     if engine is not None:
         engine_named(engine)
-    check_precision(precision, engine)
+    check_precision(precision)
     given = given_preprocess(preprocess)
     if not trust_code and any(one.runs_code for one in given.values()):
         raise UntrustedCode("the preprocessor")
@@ -141,14 +141,10 @@ def examined(
         )
 
 
-def check_precision(precision: str, engine: str | None) -> None:
-    """Refuse a precision that there is not, or not on the engine that was asked for."""
+def check_precision(precision: str) -> None:
+    """Refuse a precision that there is not."""
     if precision not in PRECISIONS:
         raise InvalidInput(f"no precision {precision!r}; there is {spelled(PRECISIONS)}")
-    if precision != "f32" and engine not in (None, "openvino"):
-        raise InvalidInput(
-            f"the engine {engine!r} has no precision {precision!r}; the engine 'openvino' has it"
-        )
 
 
 def sweep_dead() -> None:

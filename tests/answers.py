@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from kerasql.registry.engine import keras_predict
 from kerasql.registry.errors import KerasqlError
 from kerasql.registry.h5.inspect import inspect
 from kerasql.registry.h5.load import opened
+from kerasql.registry.keras_engine import keras_predict
 
 
 def answer(path: Path) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasql.registry.engine import ENGINES, OLDEST_KERAS, require_keras
+from kerasql.registry.engine import ENGINES
 from kerasql.registry.errors import UnsafeKeras
+from kerasql.registry.keras_engine import OLDEST_KERAS, require_keras
 
 
 @pytest.mark.parametrize("version", ["2.15.0", "3.0.0", "3.12.1", "3.15.0", "3.15.0.dev1"])
@@ -28,7 +29,7 @@ def test_a_newer_keras_is_accepted(version: str) -> None:
 @pytest.mark.parametrize(
     "load",
     [
-        "from kerasql.registry.engine import load_keras; load_keras(Path('none.h5'), threads=1)",
+        "keras_engine.load_keras(Path('none.h5'), threads=1)",
         "from kerasql.registry.h5.load import opened; opened(REQUEST, Path(), threads=1)",
     ],
 )
@@ -36,10 +37,10 @@ def test_nothing_is_opened_by_an_older_keras(load: str) -> None:
     """The installed Keras, taken for too old, is refused before the file is looked for."""
     code = f"""
 from pathlib import Path
-from kerasql.registry import engine
+from kerasql.registry import keras_engine
 from kerasql.registry.errors import UnsafeKeras
 
-engine.OLDEST_KERAS = (9, 0, 0)
+keras_engine.OLDEST_KERAS = (9, 0, 0)
 REQUEST = {{"path": "none.h5", "architecture": {{}}, "code": "print('the code ran')"}}
 try:
     {load}
@@ -56,7 +57,7 @@ import sys
 from pathlib import Path
 import keras
 import numpy as np
-from kerasql.registry.engine import keras_predict, load_keras
+from kerasql.registry.keras_engine import keras_predict, load_keras
 
 path = Path(sys.argv[1])
 model = keras.Sequential(

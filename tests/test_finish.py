@@ -65,7 +65,7 @@ def identity(folder: Path, shape: tuple[int | None, ...], kind: str) -> dict[str
     return files
 
 
-def test_tensorflow_does_the_steps() -> None:
+def test_keras_does_the_steps() -> None:
     code = f"""
 import numpy as np, tensorflow as tf
 from kerasql.registry.preprocess import Image
@@ -79,7 +79,7 @@ for options in {list(OPTIONS.values())!r}:
             steps = Image(size=(4, 5), **options).finishing(TensorSpec("x", dtype, shape), given)
             rng = np.random.default_rng(7)
             rows = rng.integers(-20 if given == "float32" else 0, 290, (3, 4, 5, 3)).astype(given)
-            found = steps.tensorflow(tf.constant(rows)).numpy()
+            found = np.asarray(steps.keras(tf.constant(rows)))
             assert found.dtype == dtype
             np.testing.assert_allclose(found, steps(rows), rtol=1e-6, atol=1e-5)
 """

@@ -1,4 +1,4 @@
-"""What a plan asks of a model server: which network, on which device, with which memory."""
+"""What a plan asks of a model server: which network, and what its answers depend on."""
 
 from __future__ import annotations
 
@@ -33,15 +33,6 @@ def scope(plan: Plan) -> str:
     about = json.loads(_about(plan, ()))
     preprocess = [preprocessor.to_json() for preprocessor in plan.preprocess]
     return _digest([about["key"], preprocess, len(plan.columns), plan.max_pixels])
-
-
-def device() -> str:
-    """The address of the GPU that Spark gave this task, or ``cpu``."""
-    from pyspark import TaskContext
-
-    task = TaskContext.get()
-    resources = task.resources() if task else {}
-    return resources["gpu"].addresses[0] if "gpu" in resources else "cpu"
 
 
 @lru_cache(maxsize=64)

@@ -31,7 +31,7 @@ def deploy_to_connect(
     for name, (ref, variant) in functions.items():
         version = registry.get(ref)
         plan = plan_of(spark, version, variant, scalar=True)
-        send(spark, registry, version, plan.artifacts, sent)
+        send(spark, registry, version, plan.shipped, sent)
         function = arrow_function(
             spark, partial(predict, plan, SessionFiles(), None), returns=plan.returns, name=name
         )

@@ -168,7 +168,7 @@ class _Plans:
 
     def _function(self, name: str, version: Version, plan: Plan) -> JavaObject:
         context = self.spark.sparkContext
-        files = executors_files(context, self.registry, version, plan.artifacts)
+        files = executors_files(context, self.registry, version, plan.shipped)
         if is_one_process(context):
             # The driver is the executor: its server starts while Spark plans the query.
             owner = self.jvm.java.lang.ProcessHandle.current().pid()

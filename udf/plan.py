@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kerasql.registry.preprocess import Preprocessor
 from kerasql.registry.signature import Output, Signature, scores_of, sql_type
 
 VARIANTS = ("value", "scores", "try", "try_scores")
+
+
+@dataclass(frozen=True)
+class OnGpu:
+    """What is another in a plan where its rows are predicted on a GPU.
+
+    addresses are the GPUs that a local driver has found, empty where Spark assigns them to tasks.
+    """
+
+    addresses: tuple[str, ...]
+    engine: str
+    artifacts: Mapping[str, str]
+    network_bytes: int
+    allowed: float | None
+    batch_rows: int
+    slice_rows: int
 
 
 @dataclass(frozen=True)
@@ -20,7 +36,8 @@ class Plan:
     tabular input, empty where each argument is an input; artifacts are SHA-256 sums by role.
     precision is what the engine computes in, allowed how far its golden answer may be from Keras'
     (None: the promise for float32); batch_rows are predicted at once, slice_rows prepared at once;
-    limits are the model server's (``server/front.py``).
+    limits are the model server's (``server/front.py``). gpu is what a GPU takes instead, None where
+    no executor has one.
     """
 
     ref: str
@@ -39,10 +56,23 @@ class Plan:
     max_pixels: int = 89_478_485
     read_paths: bool = False
     limits: Mapping[str, int] = field(default_factory=lambda: {"memo_mb": 0})
+    gpu: OnGpu | None = None
 
     def __hash__(self) -> int:
         """Mappings have none; what they say is in the artifacts' sums."""
         return hash((self.ref, self.variant, self.columns, *sorted(self.artifacts.items())))
+
+    def on(self, device: str) -> Plan:
+        """The same plan as a device takes it: ``cpu``, or the address of a GPU."""
+        if device == "cpu" or self.gpu is None:
+            return self
+        facts = {name: value for name, value in vars(self.gpu).items() if name != "addresses"}
+        return replace(self, **facts, gpu=None)
+
+    @property
+    def shipped(self) -> dict[str, str]:
+        """The SHA-256 by role of every artifact that an executor may need."""
+        return {**self.artifacts, **(self.gpu.artifacts if self.gpu else {})}
 
     @property
     def tries(self) -> bool:

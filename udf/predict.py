@@ -21,11 +21,12 @@ import pyarrow as pa
 from kerasql.registry.errors import KerasqlError
 from kerasql.registry.preprocess import Image
 from kerasql.udf import batch
-from kerasql.udf.asked import device, network, scope
+from kerasql.udf.asked import network, scope
+from kerasql.udf.devices import placed, server_of
 from kerasql.udf.files import Files
 from kerasql.udf.plan import Plan
 from kerasql.udf.server.client import Group, Prepared, Server, Slice
-from kerasql.udf.server.home import Home, Process, executor
+from kerasql.udf.server.home import CPU, Process
 from kerasql.udf.server.segment import Rows
 from kerasql.udf.stats import count
 
@@ -41,7 +42,9 @@ def predict(
 ) -> Iterator[pa.Array]:
     """One answer per row, in order; a bad row's answer is NULL."""
     os.environ["KERASQL_MAX_PIXELS"] = str(plan.max_pixels)
+    keep_freed_memory()
     server = server_of(plan)
+    plan = plan.on(server.home.device)
     with suppress(ConnectionError):
         # The network is loaded while the first rows are on their way.
         server.open(network(plan, files))
@@ -152,29 +155,17 @@ def same_shapes(rows: Sequence[Sequence[np.ndarray]], good: Sequence[int]) -> li
 
 
 def warm(plan: Plan, files: Files, owner: int) -> None:
-    """Start the server of an executor and let it load the plan's network, before a task asks.
+    """Start the servers of an executor and let them load the plan's network, before a task asks.
 
     owner is the executor's process. What goes wrong here, the first task says.
     """
-    with suppress(OSError, KerasqlError):
-        server = Server(Home.of(Process.running(owner), "cpu"), plan.limits, plan.engine)
-        try:
-            server.open(network(plan, files))
-        finally:
-            server.close()
-
-
-def server_of(plan: Plan) -> Server:
-    """The worker's connection to the model server of its executor and device."""
-    key = device()
-    if key not in _servers:
-        keep_freed_memory()
-        _servers[key] = Server(Home.of(executor(), key), plan.limits, plan.engine)
-    _servers[key].limits = dict(plan.limits)
-    return _servers[key]
-
-
-_servers: dict[str, Server] = {}
+    for address in (plan.gpu and plan.gpu.addresses) or (CPU,):
+        with suppress(OSError, KerasqlError):
+            server = placed(plan, Process.running(owner), address)
+            try:
+                server.open(network(plan.on(server.home.device), files))
+            finally:
+                server.close()
 
 
 def keep_freed_memory() -> None:

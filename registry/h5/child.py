@@ -20,6 +20,12 @@ import numpy as np
 from kerasql.registry import engine as engines
 from kerasql.registry.errors import BadRow, InvalidInput, KerasqlError, spelled
 from kerasql.registry.h5.shown import shown
+from kerasql.registry.keras_engine import (
+    compute_in_bf16,
+    cpu_has_bf16,
+    keras_predict,
+    load_keras,
+)
 from kerasql.registry.preprocess import Preprocessor, Tensor, preprocessor_from_json
 from kerasql.registry.signature import Signature, TensorSpec
 
@@ -28,6 +34,11 @@ PROBES = 4
 
 BF16_PROBES = 64
 """How many rows say what bfloat16 costs: with four, top-1 agreement would mean nothing."""
+
+NO_BF16 = (
+    "the precision 'bf16' cannot be measured here: this machine's CPU has no bfloat16; "
+    "register where it has, or leave the precision at 'f32'"
+)
 
 EMBEDDINGS = ("Embedding", "ReversibleEmbedding")
 
@@ -83,7 +94,7 @@ def answer(folder: Path, request: Mapping[str, Any], say: Any) -> dict[str, Any]
         ]
 
     prepared, probes = (list(one) for one in zip(*probes_of(PROBES), strict=True))
-    predict = engines.keras_predict(model)
+    predict = keras_predict(model)
     expected = predict(probes)
     files = {"golden": folder / "golden.npz"}
     write_golden(files["golden"], prepared, probes, expected)
@@ -104,13 +115,12 @@ def answer(folder: Path, request: Mapping[str, Any], say: Any) -> dict[str, Any]
                 f"the engine 'openvino' cannot serve this model: {report['refused']}"
             )
     if request["precision"] == "bf16":
-        if name != "openvino":
-            raise InvalidInput(
-                "the precision 'bf16' needs the engine 'openvino', which cannot serve this model: "
-                f"{report['refused']}; leave the precision at 'f32'"
-            )
         say(step="comparing bfloat16 with Keras")
-        report |= measure_bf16(predict, files, [probe for _, probe in probes_of(BF16_PROBES)])
+        if name == "openvino":
+            ours = in_openvino_bf16(files)
+        else:
+            ours = in_keras_bf16(found.upgraded or Path(request["path"]), request["code"])
+        report |= measure_bf16(predict, ours, [probe for _, probe in probes_of(BF16_PROBES)])
     return {
         "signature": signature.to_json(),
         "preprocess": {name: value.to_json() for name, value in preprocess.items()},
@@ -236,23 +246,39 @@ def prove_openvino(
     return report
 
 
+def in_openvino_bf16(files: Mapping[str, Path]) -> engines.Predict:
+    """The network of OpenVINO's files in bfloat16. Raises InvalidInput where this CPU has none."""
+    if not engines.has_bf16():
+        raise InvalidInput(NO_BF16)
+    return engines.ENGINES["openvino"].load(files, precision="bf16")
+
+
+def in_keras_bf16(path: Path, code: str | None) -> engines.Predict:
+    """A Keras model in bfloat16, loaded once more. Raises InvalidInput where this CPU has none."""
+    if not cpu_has_bf16():
+        raise InvalidInput(NO_BF16)
+    model = load_keras(path, code=code, threads=os.cpu_count() or 1)
+    compute_in_bf16(model)
+    return keras_predict(model, precision="bf16")
+
+
 def measure_bf16(
-    keras: engines.Predict, files: Mapping[str, Path], probes: Sequence[np.ndarray]
+    keras: engines.Predict, ours: engines.Predict, probes: Sequence[np.ndarray]
 ) -> dict[str, Any]:
     """What a report says of a network in bfloat16: the largest difference, the same top-1."""
-    if not engines.has_bf16():
-        raise InvalidInput(
-            "the precision 'bf16' cannot be measured here: this machine's CPU has no bfloat16; "
-            "register where it has, or leave the precision at 'f32'"
-        )
-    ours = engines.ENGINES["openvino"].load(files, precision="bf16")
     rows = min(len(value) for value in probes)
     # A few rows at once, as the other proof: a large network's layers must fit.
     parts = [[value[n : n + PROBES] for value in probes] for n in range(0, rows, PROBES)]
-    computed, expected = (
-        [np.concatenate(column) for column in zip(*map(predict, parts), strict=True)]
-        for predict in (ours, keras)
-    )
+    try:
+        computed, expected = (
+            [np.concatenate(column) for column in zip(*map(predict, parts), strict=True)]
+            for predict in (ours, keras)
+        )
+    except Exception as error:
+        raise InvalidInput(
+            f"the precision 'bf16' cannot be computed on this model ({first_line(error)}); "
+            "leave it at 'f32'"
+        ) from error
     difference = engines.largest_difference(computed, expected)
     if not math.isfinite(difference):
         raise InvalidInput(

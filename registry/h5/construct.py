@@ -73,7 +73,7 @@ def construct(
     (h5, keras or weights), ``keras_version``, ``backend``, ``architecture`` (JSON; None where the
     code builds it) and ``code`` (the owner's source or None).
     preprocess is JSON by input name, or under ``""`` for a model with one input; engine None
-    means OpenVINO where it agrees with Keras, else Keras. precision is what OpenVINO may compute
+    means OpenVINO where it agrees with Keras, else Keras. precision is what the engine may compute
     in, proven in f32 all the same. The child's first answer is the
     signature: accept raises for one that does not fit, before anything is compiled.
     """

@@ -16,7 +16,6 @@ from typing import Any
 import h5py
 import keras
 
-from kerasql.registry import engine as engines
 from kerasql.registry.code import BUILDER, defines, objects
 from kerasql.registry.errors import InvalidInput, WeightsMissing
 from kerasql.registry.h5.audit import CODE_KEYS, lambda_names
@@ -25,6 +24,7 @@ from kerasql.registry.h5.upgrade import facts_of, generation, upgrade
 from kerasql.registry.h5.upgrade.graph import MODELS, plain_class
 from kerasql.registry.h5.upgrade.inputs import say_sizes
 from kerasql.registry.h5.weights import from_theano, read_weights
+from kerasql.registry.keras_engine import load_keras, require_keras
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Opened:
 def opened(request: Mapping[str, Any], folder: Path, *, threads: int) -> Opened:
     """Load what the request names: path, architecture (JSON or None), code (source or None)."""
     path, config, source = Path(request["path"]), request["architecture"], request["code"]
-    engines.require_keras(keras.__version__)
+    require_keras(keras.__version__)
     code = objects(source) if source else {}
     applied: list[dict[str, Any]] = []
     if config is None:
@@ -52,12 +52,12 @@ def opened(request: Mapping[str, Any], folder: Path, *, threads: int) -> Opened:
     elif request["format"] == "weights" or source:
         model = from_keras3(config, path, code, folder)
     else:
-        return Opened(engines.load_keras(path, code=source, threads=threads), None, [])
+        return Opened(load_keras(path, code=source, threads=threads), None, [])
     upgraded = folder / "upgraded.keras"
     model.save(upgraded)
     del model
     # What engines will load is what is proven.
-    return Opened(engines.load_keras(upgraded, code=source, threads=threads), upgraded, applied)
+    return Opened(load_keras(upgraded, code=source, threads=threads), upgraded, applied)
 
 
 def from_old(

@@ -86,19 +86,19 @@ class Finish:
             target.replace_source_output(rows.output(0))
         network.replace_parameter(number, new)
 
-    def tensorflow(self, rows: Any) -> Any:
-        """The same in TensorFlow, for a tensor (n, *row)."""
-        import tensorflow as tf
+    def keras(self, rows: Any) -> Any:
+        """The same in Keras, for a tensor (n, *row) of its backend."""
+        from keras import ops
 
         if self.steps:
-            rows = tf.cast(rows, tf.float32)
+            rows = ops.cast(rows, "float32")
         for name, numbers in self.steps:
             if name == "reverse":
-                rows = tf.reverse(rows, [-1])
+                rows = ops.flip(rows, -1)
             elif name == "divide":
-                rows = rows / np.asarray(numbers, np.float32)
+                rows = rows / ops.convert_to_tensor(numbers, "float32")
             else:
-                rows = rows - np.asarray(numbers, np.float32)
+                rows = rows - ops.convert_to_tensor(numbers, "float32")
         if self.clipped:
-            rows = tf.clip_by_value(rows, *map(float, self.clipped))
-        return tf.reshape(tf.cast(rows, self.dtype), [-1, *self.shape])
+            rows = ops.clip(rows, *map(float, self.clipped))
+        return ops.reshape(ops.cast(rows, self.dtype), (-1, *self.shape))

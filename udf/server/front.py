@@ -27,7 +27,7 @@ from typing import Any
 from kerasql.udf.server import wire
 from kerasql.udf.server.answers import Answer, Answers, Row, grouped, row_bytes
 from kerasql.udf.server.cores import cores
-from kerasql.udf.server.home import Home, Process
+from kerasql.udf.server.home import CPU, Home, Process
 from kerasql.udf.server.schedule import Job, Network, Work, next_network, to_drop
 from kerasql.udf.stats import Stats
 
@@ -36,6 +36,8 @@ MOST_ABSENT = 64
 TICK_S = 0.5
 MOST_DEATHS = 3
 """How often a process may die over the same rows, or the same network, before they are at fault."""
+GPU_STREAMS = 2
+"""Threads that predict on a GPU: one batch is on its way there while another is computed."""
 MOST_KILLS = 10
 """The same for a network over which a process is killed from outside, or for want of memory."""
 
@@ -100,6 +102,9 @@ class Front:
         self.last_segment = 0
         self.visitors = 0
         self.restarts = 0
+        # Whether its GPU can be used is found out by the runner, once somebody asks.
+        self.device_asked, self.device_known = False, home.device == CPU
+        self.refused: str | None = None
         self.last_visit = time.monotonic()
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
@@ -142,13 +147,16 @@ class Front:
     def _look_after_runner(self) -> None:
         """Start the runner where there is work for one; stop it where it hangs."""
         if self.runner is None:
-            if self.suspects or any(n.works or n.wanted for n in self.networks.values()):
-                streams = cores(self.limits.cores)
-                self.runner = RunnerProcess.started(self.engine, streams)
+            curious = self.device_asked and not self.device_known
+            if curious or self.suspects or any(n.works or n.wanted for n in self.networks.values()):
+                on_cpu = self.home.device == CPU
+                streams = cores(self.limits.cores) if on_cpu else GPU_STREAMS
+                self.runner = RunnerProcess.started(self.engine, streams, self.home.device)
                 threading.Thread(target=self._listen, args=(self.runner,), daemon=True).start()
                 self.pump()
             return
-        stuck = self.runner.loading_s() > self.limits.load_timeout_s
+        looking_s = 0.0 if self.device_known else time.monotonic() - self.runner.began
+        stuck = max(self.runner.loading_s(), looking_s) > self.limits.load_timeout_s
         if (stuck or self.runner.oldest() > self.limits.timeout_s) and not self.runner.hangs:
             self.runner.hangs = True
             self.runner.process.kill()
@@ -190,7 +198,9 @@ class Front:
             os._exit(1)
 
     def _heard(self, runner: RunnerProcess, header: dict[str, Any], payload: bytearray) -> None:
-        if "done" in header:
+        if "device" in header:
+            self._device(header["device"])
+        elif "done" in header:
             job = runner.jobs.pop(header["done"])
             runner.note_begun()
             job.network.running -= 1
@@ -206,6 +216,13 @@ class Front:
         elif "failed" in header:
             runner.loading = None
             self._fail(self.networks[header["failed"]], header["error"], header["args"])
+
+    def _device(self, refused: str | None) -> None:
+        """Keep what was found out about the GPU; on stderr, the executor's, why it is not used."""
+        self.device_known, self.refused = True, refused
+        if refused:
+            said = f"kerasql: the GPU {self.home.device} is not used, the CPU is: {refused}"
+            print(said, file=sys.stderr, flush=True)
 
     def _answer(self, job: Job, header: dict[str, Any], payload: bytes) -> None:
         rows, at = job.rows, 0
@@ -249,6 +266,8 @@ class Front:
         signal_name = signal.Signals(-status).name if status < 0 else f"exit code {status}"
         how = "hangs on it" if runner.hangs else f"crashes on it ({signal_name})"
         killed = status == -signal.SIGKILL and not runner.hangs
+        if not self.device_known:
+            self._device(f"the process {how.replace(' on it', ' while it looks')}")
         jobs = list(runner.jobs.values())
         for network in self.networks.values():
             network.running = 0
@@ -436,17 +455,18 @@ class RunnerProcess:
     numbers: Iterator[int] = field(default_factory=itertools.count)
     hangs: bool = False
     alone: bool = False
+    began: float = field(default_factory=time.monotonic)
     loading: tuple[Network, float] | None = None
     unsaid: SimpleQueue[tuple[dict[str, Any], list[int]] | None] = field(
         default_factory=SimpleQueue
     )
 
     @classmethod
-    def started(cls, engine: str, streams: int) -> RunnerProcess:
+    def started(cls, engine: str, streams: int, device: str) -> RunnerProcess:
         """A new one, which begins to import the engine."""
         ours, theirs = socket.socketpair()
         with theirs:
-            said = [str(theirs.fileno()), engine, str(streams)]
+            said = [str(theirs.fileno()), engine, str(streams), device]
             process = subprocess.Popen(
                 [sys.executable, "-m", "kerasql.udf.server.runner", *said],
                 stdin=subprocess.DEVNULL,
@@ -502,6 +522,7 @@ class Visit:
         self.requests: dict[int, Request] = {}
         self.segments: dict[int, int] = {}
         self.verbs: dict[str, Callable[[wire.Message], dict[str, Any] | None]] = {
+            "device": self.device,
             "open": self.open,
             "ask": self.ask,
             "submit": self.submit,
@@ -525,6 +546,16 @@ class Visit:
             with self.front.changed:
                 self._leave()
                 self.front.changed.notify_all()
+
+    def device(self, message: wire.Message) -> dict[str, Any]:
+        """Why this server's GPU cannot be used, or null; waits for the runner's first look."""
+        front = self.front
+        with front.changed:
+            front.limits = Limits(**message.header["limits"])
+            front.device_asked = True
+            front.pump()
+            front.changed.wait_for(lambda: front.device_known)
+        return {"refused": front.refused}
 
     def open(self, message: wire.Message) -> dict[str, Any]:
         """A network that this worker is going to ask about; its files come in the same message."""

@@ -23,6 +23,8 @@ from kerasql.udf.server.wire import peer
 
 START_TIMEOUT_S = 60
 PREFIX = "kerasql-server-"
+CPU = "cpu"
+"""The device of a server without a GPU; others are what CUDA_VISIBLE_DEVICES calls them."""
 NAME = re.compile(PREFIX + r"(\d+)-(\d+)-(\d+)-[0-9a-f]{8}")
 LEAST_ADDRESSES = 4 * 2**30
 """TensorFlow and OpenVINO cannot be loaded into less address space."""
@@ -213,8 +215,21 @@ def sweep(folder: Path) -> None:
 def _environment(device: str) -> dict[str, str]:
     # What Spark put on this worker's path (archives, wheels) the server needs too.
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
-    shown = {} if device == "cpu" else {"CUDA_VISIBLE_DEVICES": device}
-    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", **shown}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", **_shown(device)}
+
+
+def _shown(device: str) -> dict[str, str]:
+    """What CUDA and the libraries above it are to see, before any of them is imported."""
+    if device == CPU:
+        return {"CUDA_VISIBLE_DEVICES": "-1"}
+    return {
+        "CUDA_VISIBLE_DEVICES": device,
+        # As nvidia-smi and so Spark's discovery scripts count; CUDA would put the fastest first.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        # Memory as it is needed: others may use the GPU too.
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
 
 
 def _pid_namespace() -> int:

@@ -24,14 +24,14 @@ import numpy as np
 
 from kerasql.registry.engine import Predict, agree, engine_named, largest_difference
 from kerasql.registry.errors import BrokenArtifact, EngineFailed, KerasqlError
+from kerasql.registry.keras_backends import backend, is_short, take_gpu
 from kerasql.registry.preprocess.finish import Finish
 from kerasql.udf.server import wire
 from kerasql.udf.server.answers import TEXT
+from kerasql.udf.server.home import CPU
 from kerasql.udf.server.segment import Segment
 
 PR_SET_PDEATHSIG = 1
-NO_MEMORY = ("ResourceExhausted", "OutOfMemory", "RESOURCE_EXHAUSTED", "bad_alloc", "out of memory")
-"""How TensorFlow, JAX, C++ and CUDA say that a batch was too large for the device."""
 
 
 def main() -> None:
@@ -39,10 +39,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     front = socket.socket(fileno=int(sys.argv[1]))
-    engine, streams = sys.argv[2], int(sys.argv[3])
+    engine, streams, device = sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    runner = Runner(front, streams, device)
     # The first network's artifacts are on their way meanwhile.
-    threading.Thread(target=begin, args=(engine,), daemon=True).start()
-    Runner(front, streams).serve()
+    threading.Thread(target=runner.begin, args=(engine,), daemon=True).start()
+    runner.serve()
 
 
 @dataclass
@@ -60,11 +61,23 @@ class Runner:
 
     front: socket.socket
     streams: int
+    device: str
+    begun: threading.Event = field(default_factory=threading.Event)
     networks: dict[str, Network] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
     jobs: SimpleQueue[Any] = field(default_factory=SimpleQueue)
     loads: SimpleQueue[str] = field(default_factory=SimpleQueue)
     saying: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, engine: str) -> None:
+        """Import the engine; on a GPU find out first who can compute there, and say so or go."""
+        if self.device != CPU:
+            refused = take_gpu()
+            self._say({"device": refused})
+            if refused:
+                os._exit(0)
+        self.begun.set()
+        begin(engine)
 
     def serve(self) -> None:
         """Do what the front says until it goes."""
@@ -108,11 +121,12 @@ class Runner:
     def _load(self, key: str) -> None:
         self._say({"loading": key})
         network = self.networks[key]
+        self.begun.wait()
         begin(network.asked["engine"])
-        before = resident_bytes()
+        before = self._held_bytes()
         try:
             network.predict = load(network.asked, network.files, self.streams)
-            grown = max(resident_bytes() - before, network.asked["bytes"])
+            grown = max(self._held_bytes() - before, network.asked["bytes"])
             self._say({"loaded": key, "bytes": grown})
         except KerasqlError as error:
             self.networks.pop(key, None)
@@ -120,6 +134,15 @@ class Runner:
         finally:
             for file in network.files.values():
                 os.close(file)
+
+    def _held_bytes(self) -> int:
+        """What this process holds: of the GPU's memory where it has one."""
+        if self.device == CPU:
+            return resident_bytes()
+        with suppress(Exception):
+            # Where the engine cannot be had, loading says so.
+            return backend().held_bytes() or 0
+        return 0
 
     def _predicting(self) -> None:
         try:
@@ -232,12 +255,6 @@ def _packed(value: Any) -> tuple[tuple[str, list[int]], bytes]:
     return (TEXT, [*array.shape, len(data)]), data
 
 
-def is_short(error: BaseException) -> bool:
-    """Whether an error says that memory was short, here or on a device."""
-    said = f"{type(error).__name__}: {error}"
-    return isinstance(error, MemoryError) or any(sign in said for sign in NO_MEMORY)
-
-
 # --- loading
 
 
@@ -256,11 +273,17 @@ def load(asked: Mapping[str, Any], files: Mapping[str, int], streams: int) -> Pr
     finish = [steps and Finish.from_json(steps) for steps in asked["finish"]]
     try:
         loaded = engine_named(engine).load(
-            paths, streams=streams, precision=asked["precision"], finish=finish
+            paths,
+            streams=streams,
+            rows=asked["rows"],
+            precision=asked["precision"],
+            finish=finish,
         )
         prove(asked, loaded, paths, finish)
     except EngineFailed:
         raise
+    except KerasqlError as error:
+        raise EngineFailed(ref, engine, str(error)) from error
     except Exception as error:
         raise EngineFailed(ref, engine, f"{type(error).__name__}: {error}") from error
     return loaded
