@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 HEIGHT, WIDTH = 375, 500
 GROUP_ROWS = 25
@@ -50,6 +48,10 @@ def write_rows(path: Path, contents: Sequence[bytes], *, rows: int, mark: str) -
 
     More rows than contents take them again and again, each time as other bytes.
     """
+    # Where pictures alone are wanted there may be no pyarrow.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     schema = pa.schema([("id", pa.int64()), ("caption", pa.string()), ("image", pa.binary())])
     # JPEG cannot be compressed further.
     with pq.ParquetWriter(path, schema, compression="none") as writer:

@@ -233,7 +233,7 @@ class Torch:
         def compute(called: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
             with torch.inference_mode():
                 tensors = [
-                    torch.from_numpy(np.require(i, dtype, "W")).to(device)
+                    torch.from_numpy(np.require(i, dtype, ["C", "W"])).to(device)
                     for i, dtype in zip(inputs, dtypes, strict=True)
                 ]
                 return [output.cpu().numpy() for output in called(tensors)]

@@ -126,11 +126,11 @@ from kerasql.registry.store import connect
 
 with connect({sqlite_registry.url!r}, artifacts="") as registry:
     golden = np.load(io.BytesIO(registry.read_artifact("m@1", "golden")))
-answers = {{
-    precision: ENGINES["keras"].load({{"model": Path({str(networks / file)!r})}}, precision=precision)
+files = {{"model": Path({str(networks / file)!r})}}
+exact, rounded = (
+    ENGINES["keras"].load(files, precision=precision)([golden["x0"]])[0]
     for precision in ("f32", "bf16")
-}}
-exact, rounded = (answers[name]([golden["x0"]])[0] for name in ("f32", "bf16"))
+)
 assert rounded.dtype == np.float32
 assert 0 < np.abs(rounded - exact).max() <= {report["bf16_difference"]}
 """

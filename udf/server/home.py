@@ -215,10 +215,10 @@ def sweep(folder: Path) -> None:
 def _environment(device: str) -> dict[str, str]:
     # What Spark put on this worker's path (archives, wheels) the server needs too.
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
-    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", **_shown(device)}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", **shown_to(device)}
 
 
-def _shown(device: str) -> dict[str, str]:
+def shown_to(device: str) -> dict[str, str]:
     """What CUDA and the libraries above it are to see, before any of them is imported."""
     if device == CPU:
         return {"CUDA_VISIBLE_DEVICES": "-1"}
