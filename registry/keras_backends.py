@@ -120,8 +120,13 @@ class TensorFlow:
         import tensorflow as tf
 
         signature = [tf.TensorSpec([None, *shape], dtype) for dtype, shape in network.given]
+
+        # A function for each network: TensorFlow would warn that one is traced again and again.
+        def traced(inputs: Sequence[Any]) -> list[Any]:
+            return network(inputs)
+
         # Autograph would leave the Python it generates in the temporary folder.
-        graph = partial(tf.function, network.__call__, input_signature=[signature], autograph=False)
+        graph = partial(tf.function, traced, input_signature=[signature], autograph=False)
 
         def compute(called: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
             tensors = [

@@ -173,7 +173,7 @@ class Registry:
         none is given. labels are class names in the order of the scores, or a file of them.
         output is ``label``, ``top_k``, ``scores`` or ``value``. columns name the numbers of a
         tabular input. Several inputs or outputs take a dict by name. engine None takes OpenVINO
-        where it equals Keras, else Keras. precision ``bf16`` lets OpenVINO compute in bfloat16,
+        where it equals Keras, else Keras. precision ``bf16`` lets the engine compute in bfloat16,
         which is faster and does not equal Keras; ``engine_report`` says by how much. progress is
         called with the name of each step.
 

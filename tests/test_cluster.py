@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -79,8 +80,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def master(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a standalone master with two workers of one core and one "GPU" each."""
+def cluster(
+    environment: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """The address and folder of a master with two workers of two cores and one "GPU" each."""
     folder = tmp_path_factory.mktemp("cluster")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -98,12 +101,12 @@ def master(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         )
         running.append(
             start_spark(
-                folder, clean, "worker.Worker", "--cores", "1", "--memory", "1g",
+                folder, clean, "worker.Worker", "--cores", "2", "--memory", "1g",
                 "--work-dir", str(folder / f"work{number}"), "--properties-file", str(settings),
                 f"spark://127.0.0.1:{port}",
             )
         )  # fmt: skip
-    yield f"spark://127.0.0.1:{port}"
+    yield f"spark://127.0.0.1:{port}", folder
     for process in running:
         process.terminate()
     for process in running:
@@ -139,16 +142,17 @@ def variables(pid: int) -> dict[str, str]:
 
 
 def test_an_executor_is_killed_and_the_answer_is_still_right(
-    environment: Path, master: str, networks: Path, tmp_path: Path
+    environment: Path, cluster: tuple[str, Path], networks: Path, tmp_path: Path
 ) -> None:
+    master, folder = cluster
     url = f"sqlite:///{tmp_path}/models.db"
     with connect(url, artifacts="") as registry:
         registry.register("price", networks / "tabular.h5")
     conf = {
         "spark.executor.memory": "512m",
-        "spark.executor.cores": "1",
+        "spark.executor.cores": "2",
         "spark.executor.resource.gpu.amount": "1",
-        "spark.task.resource.gpu.amount": "1",
+        "spark.task.resource.gpu.amount": "0.5",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
     }
@@ -168,6 +172,7 @@ def test_an_executor_is_killed_and_the_answer_is_still_right(
             ask_twice(driver, environment)
         finally:
             driver.kill()
+    assert said_of_gpus(folder) == {"0", "1"}
     assert left_behind() == []
     assert [line for _, line in servers() if str(environment) in line] == []
 
@@ -177,11 +182,18 @@ def ask_twice(driver: subprocess.Popen[str], environment: Path) -> None:
     assert [row[0] for row in first["rows"]] == list(range(ROWS))
     # Sorting samples the rows first: each executor predicts what it sees once.
     assert ROWS <= first["predicted"] <= 2 * ROWS
-    # A server on each executor, with the device that Spark gave it; nothing from the checkout.
+    # Two tasks of an executor at once, and still one server for the GPU that Spark gave it: of the
+    # engine keras, which finds no Keras here. So there is one for the CPU; nothing of the checkout.
     serving = [(pid, line) for pid, line in servers() if str(environment) in line]
-    fronts = [pid for pid, line in serving if ".front " in line]
-    assert sorted(variables(pid)["CUDA_VISIBLE_DEVICES"] for pid in fronts) == ["0", "1"]
-    assert len(fronts) == len(executors()) == 2
+    fronts = {pid: line.split()[-3:-1] for pid, line in serving if ".front " in line}
+    cpu = ["cpu", "openvino"]
+    assert sorted(fronts.values()) == [["0", "keras"], ["1", "keras"], cpu, cpu]
+    shown = {fronts[pid][0]: variables(pid)["CUDA_VISIBLE_DEVICES"] for pid in fronts}
+    assert shown == {"0": "0", "1": "1", "cpu": "-1"}
+    runners = [pid for pid, line in serving if ".runner " in line]
+    assert sorted(fronts[peak.parent(pid)] for pid in runners) == [cpu, cpu]
+    assert len(executors()) == 2
+    assert all(len(list(peak.workers(pid))) > 2 for pid in executors())
     for pid, _ in serving:
         assert str(CHECKOUT / "src") not in variables(pid)["PYTHONPATH"]
     say(driver)
@@ -195,6 +207,16 @@ def ask_twice(driver: subprocess.Popen[str], environment: Path) -> None:
     assert second["predicted"] > 0
     say(driver)
     assert driver.wait(60) == 0
+
+
+def said_of_gpus(folder: Path) -> set[str]:
+    """The GPUs that executors said on their stderr they do not use, and why; each at most once."""
+    said = re.compile(
+        r"kerasql: the GPU (\d) is not used, the CPU is: keras is not installed", re.M
+    )
+    found = [said.findall(path.read_text()) for path in folder.glob("work*/*/*/stderr")]
+    assert max(map(len, found)) == 1
+    return {gpu for one in found for gpu in one}
 
 
 def say(driver: subprocess.Popen[str]) -> None:

@@ -223,6 +223,9 @@ class Front:
         if refused:
             said = f"kerasql: the GPU {self.home.device} is not used, the CPU is: {refused}"
             print(said, file=sys.stderr, flush=True)
+            # It may have been usable when these were asked for.
+            for network in list(self.networks.values()):
+                self._give_up(network, refused)
 
     def _answer(self, job: Job, header: dict[str, Any], payload: bytes) -> None:
         rows, at = job.rows, 0
