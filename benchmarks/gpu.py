@@ -151,17 +151,17 @@ def engine_process(work: Work, asked: Connection) -> None:
     while (question := asked.recv()) is not None:
         precision, batch, seconds = question
         if (precision, batch) not in loaded:
-            loaded[precision, batch] = load(work, precision, batch)
+            loaded[precision, batch] = load(work, precision)
         asked.send(fed(loaded[precision, batch], work, batch, seconds))
 
 
-def load(work: Work, precision: str, batch: int) -> Any:
+def load(work: Work, precision: str) -> Any:
+    """The network; it is compiled for the one size that it is fed."""
     from kerasql.registry.keras_engine import Keras
 
     return Keras().load(
         {"model": work.file("model")},
         streams=streams(work),
-        rows=batch,
         precision=precision,
         finish=[work.image.finishing(work.spec)],
     )

@@ -143,9 +143,9 @@ class TensorFlow:
         """What TensorFlow's allocator has handed out."""
         import tensorflow as tf
 
-        return (
-            int(tf.config.experimental.get_memory_info("GPU:0")["current"]) if self.gpus() else None
-        )
+        if not self.gpus():
+            return None
+        return int(tf.config.experimental.get_memory_info("GPU:0")["current"])
 
 
 class Jax:
@@ -357,13 +357,15 @@ class Padded:
         self.sizes = sorted({1, max(1, rows // 8), rows})
 
     def begin(self, given: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
-        """Compile every size before rows wait for it, largest last."""
-        for size in list(self.sizes):
+        """Compile every size before rows wait for it; others for those that memory is short of."""
+        done: set[int] = set()
+        while new := [size for size in self.sizes if size not in done]:
+            done.add(size := new[0])
             zeros = [np.zeros((size, *shape), dtype) for dtype, shape in given]
             try:
                 self(zeros)
             except Exception as error:
-                # A smaller batch may do, and takes its place.
+                # A smaller one has taken its place.
                 if not is_short(error):
                     raise
 

@@ -105,8 +105,7 @@ def test_a_size_that_does_not_fit_the_memory_is_not_tried_again() -> None:
     padded = Padded(computed, 64)
     padded.begin([("float32", (2,))])
     values = np.arange(140.0).reshape(70, 2)
-    with pytest.raises(MemoryError):
-        padded([values])
+    assert computed.sizes == [1, 8, 64, 32, 16]
     np.testing.assert_array_equal(padded([values])[0], values * 2)
     assert max(padded.sizes) <= 20
 

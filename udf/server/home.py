@@ -221,7 +221,7 @@ def _environment(device: str) -> dict[str, str]:
 def shown_to(device: str) -> dict[str, str]:
     """What CUDA and the libraries above it are to see, before any of them is imported."""
     if device == CPU:
-        return {"CUDA_VISIBLE_DEVICES": "-1"}
+        return {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     return {
         "CUDA_VISIBLE_DEVICES": device,
         # As nvidia-smi and so Spark's discovery scripts count; CUDA would put the fastest first.
