@@ -35,7 +35,7 @@ from benchmarks.pictures import jpegs, marked
 from kerasql.registry.keras_backends import backend_name, take_gpu
 from kerasql.registry.preprocess import Image
 from kerasql.registry.signature import TensorSpec
-from kerasql.udf.devices import visible_gpus
+from kerasql.udf.devices import keep_freed_memory, visible_gpus
 from kerasql.udf.server.client import Asked, Group, Prepared, Server, Slice
 from kerasql.udf.server.front import GPU_STREAMS
 from kerasql.udf.server.home import CPU, Home, Process, shown_to
@@ -99,9 +99,9 @@ class Work:
 
         return Asked({"key": key, **about, **more}, opened)
 
-    def decoded(self, contents: Sequence[bytes]) -> np.ndarray:
-        """Pictures as the network takes them: (n, size, size, 3) uint8."""
-        return np.stack([self.image.prepare(one, self.spec) for one in contents])
+    def decoded(self, contents: Sequence[bytes]) -> list[np.ndarray]:
+        """Pictures as the network takes them: (size, size, 3) uint8 each."""
+        return [self.image.prepare(one, self.spec) for one in contents]
 
 
 def sha256(path: Path) -> str:
@@ -133,7 +133,7 @@ def make_network(work: Work) -> None:
     else:
         model = getattr(keras.applications, work.network)(weights=None, input_shape=shape)
     model.save(work.file("model"))
-    pixels = work.decoded(jpegs(1, seed=0))
+    pixels = np.stack(work.decoded(jpegs(1, seed=0)))
     finished = work.image.finishing(work.spec)(pixels)
     (answer,) = Keras().load({"model": work.file("model")})([finished])
     np.savez(work.file("golden"), p0=pixels, x0=finished, y0=answer)
@@ -203,6 +203,7 @@ def fed(predict: Any, work: Work, batch: int, seconds: float) -> float:
 def core(work: Work, number: int, pictures: int, asked: Connection, counter: Any) -> None:
     """One decoding process, with pictures of its own: (what, mark, rows) -> (begun, ended)."""
     contents = jpegs(pictures, seed=number)
+    keep_freed_memory()
     server = Server(Home.of(work.owner, work.device), LIMITS | {"timeout_s": 300}, "keras")
     asked.send(None)
     while (question := asked.recv()) is not None:

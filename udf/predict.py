@@ -6,7 +6,6 @@ server, which may know their answers already.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -30,9 +29,6 @@ from kerasql.udf.server.home import CPU, Process
 from kerasql.udf.server.segment import Rows
 from kerasql.udf.stats import count
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT_BYTES = 64 * 2**20
-
 AHEAD = 1
 """Slices on their way while the next one is prepared."""
 
@@ -42,7 +38,6 @@ def predict(
 ) -> Iterator[pa.Array]:
     """One answer per row, in order; a bad row's answer is NULL."""
     os.environ["KERASQL_MAX_PIXELS"] = str(plan.max_pixels)
-    keep_freed_memory()
     server = server_of(plan)
     plan = plan.on(server.home.device)
     with suppress(ConnectionError):
@@ -166,16 +161,3 @@ def warm(plan: Plan, files: Files, owner: int) -> None:
                 server.open(network(plan.on(server.home.device), files))
             finally:
                 server.close()
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what a slice of pictures took, for the next one takes it again.
-
-    By default it goes back to the system each time, which clears every page of it before the next
-    use: a tenth of what decoding takes.
-    """
-    with suppress(OSError, AttributeError):
-        # Another C library has neither the function nor the habit.
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES // 2)
-        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
