@@ -31,7 +31,7 @@ from kerasql.udf.datasets import create_view
 from kerasql.udf.functions import arrow_function, is_connect
 from kerasql.udf.plan import Plan
 from kerasql.udf.planning import plan_of
-from kerasql.udf.predict import predict, warm
+from kerasql.udf.predict import begin, predict, warm
 from kerasql.udf.stats import counter
 
 
@@ -168,10 +168,14 @@ class _Plans:
 
     def _function(self, name: str, version: Version, plan: Plan) -> JavaObject:
         context = self.spark.sparkContext
-        files = executors_files(context, self.registry, version, plan.shipped)
-        if is_one_process(context):
-            # The driver is the executor: its server starts while Spark plans the query.
+        early = is_one_process(context)
+        if early:
+            # The driver is the executor: its server starts while artifacts are copied, and loads
+            # them while Spark plans the query.
             owner = self.jvm.java.lang.ProcessHandle.current().pid()
+            threading.Thread(target=begin, args=(plan, owner), daemon=True).start()
+        files = executors_files(context, self.registry, version, plan.shipped)
+        if early:
             threading.Thread(target=warm, args=(plan, files, owner), daemon=True).start()
         answers = partial(predict, plan, files, counter(context))
         function = arrow_function(self.spark, answers, returns=plan.returns, name=name)

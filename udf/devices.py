@@ -9,9 +9,8 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
-from kerasql.registry.errors import ServerFailed
 from kerasql.udf.plan import Plan
-from kerasql.udf.server.client import MOST_DEATHS, Server
+from kerasql.udf.server.client import Server
 from kerasql.udf.server.home import CPU, Home, Process, executor
 
 DEVICES = Path("/dev")
@@ -67,18 +66,10 @@ def placed(plan: Plan, owner: Process, address: str) -> Server:
     """
     if address != CPU:
         server = Server(Home.of(owner, address), plan.limits, plan.on(address).engine)
-        if is_usable(server):
+        if server.begin() is None:
             return server
         server.close()
     return Server(Home.of(owner, CPU), plan.limits, plan.engine)
-
-
-def is_usable(server: Server) -> bool:
-    """Whether a backend of Keras sees the GPU of this server; it has imported them then."""
-    for _ in range(MOST_DEATHS):
-        with suppress(ConnectionError):
-            return not server.ask({"verb": "device", "limits": server.limits})["refused"]
-    raise ServerFailed(f"it died {MOST_DEATHS} times before it could say what it has")
 
 
 _servers: dict[str, Server] = {}

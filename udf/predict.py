@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -149,15 +149,25 @@ def same_shapes(rows: Sequence[Sequence[np.ndarray]], good: Sequence[int]) -> li
     return list(groups.values())
 
 
-def warm(plan: Plan, files: Files, owner: int) -> None:
-    """Start the servers of an executor and let them load the plan's network, before a task asks.
+def begin(plan: Plan, owner: int) -> None:
+    """Start the servers of an executor, which import their engines, before an artifact is there.
 
     owner is the executor's process. What goes wrong here, the first task says.
     """
+    to_servers(plan, owner, Server.begin)
+
+
+def warm(plan: Plan, files: Files, owner: int) -> None:
+    """Let the servers of an executor load the plan's network, before a task asks."""
+    to_servers(plan, owner, lambda s: s.open(network(plan.on(s.home.device), files)))
+
+
+def to_servers(plan: Plan, owner: int, say: Callable[[Server], Any]) -> None:
+    """Say something to each server of an executor that the plan may need, if it can be reached."""
     for address in (plan.gpu and plan.gpu.addresses) or (CPU,):
         with suppress(OSError, KerasqlError):
             server = placed(plan, Process.running(owner), address)
             try:
-                server.open(network(plan.on(server.home.device), files))
+                say(server)
             finally:
                 server.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +79,14 @@ class Server:
         self._forgotten: list[int] = []
         self.generation = 0
         self._next = 0
+
+    def begin(self) -> str | None:
+        """Have the server started and its engine imported; why its GPU cannot be used, or None."""
+        for _ in range(MOST_DEATHS):
+            with suppress(ConnectionError):
+                refused: str | None = self.ask({"verb": "begin", "limits": self.limits})["refused"]
+                return refused
+        raise ServerFailed(f"it died {MOST_DEATHS} times before it could say what it has")
 
     def open(self, network: Asked) -> None:
         """Let the server load a network, where it does not know it."""

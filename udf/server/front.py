@@ -102,8 +102,9 @@ class Front:
         self.last_segment = 0
         self.visitors = 0
         self.restarts = 0
-        # Whether its GPU can be used is found out by the runner, once somebody asks.
-        self.device_asked, self.device_known = False, home.device == CPU
+        self.called = False
+        # Whether its GPU can be used is found out by the runner.
+        self.device_known = home.device == CPU
         self.refused: str | None = None
         self.last_visit = time.monotonic()
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -147,8 +148,9 @@ class Front:
     def _look_after_runner(self) -> None:
         """Start the runner where there is work for one; stop it where it hangs."""
         if self.runner is None:
-            curious = self.device_asked and not self.device_known
-            if curious or self.suspects or any(n.works or n.wanted for n in self.networks.values()):
+            wanted = any(n.works or n.wanted for n in self.networks.values())
+            if self.called or self.suspects or wanted:
+                self.called = False
                 on_cpu = self.home.device == CPU
                 streams = cores(self.limits.cores) if on_cpu else GPU_STREAMS
                 self.runner = RunnerProcess.started(self.engine, streams, self.home.device)
@@ -525,7 +527,7 @@ class Visit:
         self.requests: dict[int, Request] = {}
         self.segments: dict[int, int] = {}
         self.verbs: dict[str, Callable[[wire.Message], dict[str, Any] | None]] = {
-            "device": self.device,
+            "begin": self.begin,
             "open": self.open,
             "ask": self.ask,
             "submit": self.submit,
@@ -550,12 +552,15 @@ class Visit:
                 self._leave()
                 self.front.changed.notify_all()
 
-    def device(self, message: wire.Message) -> dict[str, Any]:
-        """Why this server's GPU cannot be used, or null; waits for the runner's first look."""
+    def begin(self, message: wire.Message) -> dict[str, Any]:
+        """Have the runner started, which imports the engine: soon there is a network to load.
+
+        Says why this server's GPU cannot be used, or null; waits for the runner's first look.
+        """
         front = self.front
         with front.changed:
             front.limits = Limits(**message.header["limits"])
-            front.device_asked = True
+            front.called = front.runner is None and front.refused is None
             front.pump()
             front.changed.wait_for(lambda: front.device_known)
         return {"refused": front.refused}
