@@ -144,7 +144,7 @@ class Front:
         if self.runner is None:
             if self.suspects or any(n.works or n.wanted for n in self.networks.values()):
                 streams = cores(self.limits.cores)
-                self.runner = RunnerProcess.started(self.engine, streams)
+                self.runner = RunnerProcess.started(self.engine, streams, self.home.emptied())
                 threading.Thread(target=self._listen, args=(self.runner,), daemon=True).start()
                 self.pump()
             return
@@ -442,14 +442,15 @@ class RunnerProcess:
     )
 
     @classmethod
-    def started(cls, engine: str, streams: int) -> RunnerProcess:
-        """A new one, which begins to import the engine."""
+    def started(cls, engine: str, streams: int, temporary: Path) -> RunnerProcess:
+        """A new one, which begins to import the engine; its temporary files go into a folder."""
         ours, theirs = socket.socketpair()
         with theirs:
             said = [str(theirs.fileno()), engine, str(streams)]
             process = subprocess.Popen(
                 [sys.executable, "-m", "kerasql.udf.server.runner", *said],
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, "TMPDIR": str(temporary)},
                 pass_fds=[theirs.fileno()],
             )
         runner = cls(process, ours, streams)
