@@ -39,6 +39,7 @@ from kerasql.udf.server import wire
 from kerasql.udf.server.answers import Answer, Answers
 from kerasql.udf.server.client import MOST_SEGMENTS, Server
 from kerasql.udf.server.home import Home, Process, sweep
+from kerasql.udf.server.schedule import Network, to_shed
 
 TRAP = Path(__file__).parent / "sources" / "trap.py"
 CRASHES, HANGS, LARGE = 666.0, 777.0, 555.0
@@ -574,6 +575,25 @@ def test_the_least_recently_used_network_leaves_when_there_is_no_room(
     assert files.total("loads") == 4
     held = [one.held_bytes for one in files.counts]
     assert max(held) < 2 * min(held) + 20 * 2**20, "networks have not left"
+
+
+def test_networks_that_turn_out_larger_than_was_thought_leave_once_nobody_needs_them() -> None:
+    def network(used: float, size: int, *, running: int = 0) -> Network:
+        asked = {"key": str(used), "bytes": size}
+        return Network(asked, {}, state="loaded", used=used, running=running)
+
+    old, busy, newer, last = (
+        network(1, 30),
+        network(2, 30, running=1),
+        network(3, 30),
+        network(4, 9),
+    )
+    everybody = [last, old, newer, busy]
+    assert to_shed(everybody, 99) == []
+    assert to_shed(everybody, 98) == [old]
+    assert to_shed(everybody, 60) == [old, newer]
+    assert to_shed(everybody, 1) == [old, newer]
+    assert to_shed([last], 1) == []
 
 
 def test_many_tasks_over_more_networks_than_fit_all_get_their_answers(

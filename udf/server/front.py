@@ -28,7 +28,7 @@ from kerasql.udf.server import wire
 from kerasql.udf.server.answers import Answer, Answers, Row, grouped, row_bytes
 from kerasql.udf.server.cores import cores
 from kerasql.udf.server.home import Home, Process
-from kerasql.udf.server.schedule import Job, Network, Work, next_network, to_drop
+from kerasql.udf.server.schedule import Job, Network, Work, next_network, to_drop, to_shed
 from kerasql.udf.stats import Stats
 
 HASH_BYTES = 16
@@ -308,6 +308,8 @@ class Front:
             return
         self.runner.alone = False
         with suppress(ConnectionError):
+            memory = self.limits.memory_mb * 2**20
+            self._drop(self.runner, to_shed(self.networks.values(), memory))
             if self.suspects:
                 self._pump_suspects(self.runner)
             while not self._holds_back() and len(self.runner.jobs) <= self.runner.streams:
@@ -344,11 +346,14 @@ class Front:
         busy = network.doubtful and self.jobs()
         if leave is None or busy or (ahead and leave):
             return
-        for other in leave:
-            other.state = "absent"
-            runner.say({"drop": other.key})
+        self._drop(runner, leave)
         network.state, network.used = "loading", time.monotonic()
         runner.say({"load": network.asked}, files=list(network.files.values()))
+
+    def _drop(self, runner: RunnerProcess, leave: Iterable[Network]) -> None:
+        for network in leave:
+            network.state = "absent"
+            runner.say({"drop": network.key})
 
     def _send(self, runner: RunnerProcess, job: Job) -> None:
         network = job.network
