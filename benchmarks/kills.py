@@ -52,7 +52,6 @@ OF_AN_EXECUTOR: Mapping[str, Callable[[int], Iterable[int]]] = {
     "Python worker": peak.workers,
 }
 FILES, ROWS_OF_A_FILE = 20, 24
-QUIET_RUNS = 4
 TWICE = 0.2
 """How many of the runs have a second kill."""
 DIFFERENCE = 1e-6
@@ -82,10 +81,10 @@ Rows = dict[int, tuple[str | None, list[float] | None, str | None]]
 
 @dataclass(frozen=True)
 class Kill:
-    """What is to be killed, and how many seconds after the query's beginning."""
+    """What is to be killed, and when: 0 is the query's beginning, 1 what a quiet one takes."""
 
     kind: str
-    after_s: float
+    share: float
 
 
 @dataclass
@@ -188,15 +187,15 @@ def compare(run: Run, ours: Rows, quiet: Rows) -> None:
 # --- what is killed
 
 
-def planned(chance: random.Random, count: int, quiet_s: float) -> list[Run]:
+def planned(chance: random.Random, count: int) -> list[Run]:
     """Runs with kills over the time that a quiet run takes: every kind as often, in any order."""
     kinds = [KINDS[n % len(KINDS)] for n in range(count)]
     chance.shuffle(kinds)
     runs = []
     for number, kind in enumerate(kinds):
         more = [chance.choice(KINDS)] if chance.random() < TWICE else []
-        kills = [Kill(one, chance.uniform(0, quiet_s)) for one in [kind, *more]]
-        runs.append(Run(number % 2 == 1, tuple(sorted(kills, key=lambda kill: kill.after_s))))
+        kills = [Kill(one, chance.random()) for one in [kind, *more]]
+        runs.append(Run(number % 2 == 1, tuple(sorted(kills, key=lambda kill: kill.share))))
     return runs
 
 
@@ -208,11 +207,13 @@ def victims(found: Cluster, kind: str) -> list[int]:
     return [pid for executor in executors for pid in OF_AN_EXECUTOR[kind](executor)]
 
 
-def kill(found: Cluster, run: Run, chance: random.Random, ending: threading.Event) -> None:
+def kill(
+    found: Cluster, run: Run, chance: random.Random, quiet_s: float, ending: threading.Event
+) -> None:
     """Kill what the run says when its moment has come, as soon as there is such a process."""
     began = time.perf_counter()
     for one in run.kills:
-        ending.wait(began + one.after_s - time.perf_counter())
+        ending.wait(max(0, began + one.share * quiet_s - time.perf_counter()))
         while not (pids := victims(found, one.kind)) and not ending.wait(0.02):
             pass
         with suppress(ProcessLookupError):
@@ -222,11 +223,17 @@ def kill(found: Cluster, run: Run, chance: random.Random, ending: threading.Even
 
 
 def perform(
-    run: Run, found: Cluster, session: SparkSession, chance: random.Random, mark: str
+    run: Run,
+    found: Cluster,
+    session: SparkSession,
+    chance: random.Random,
+    *,
+    quiet_s: float,
+    mark: str,
 ) -> Rows:
     """The answers to the query, while somebody kills; none where it failed."""
     ending, ours = threading.Event(), {}
-    thread = threading.Thread(target=kill, args=(found, run, chance, ending))
+    thread = threading.Thread(target=kill, args=(found, run, chance, quiet_s, ending))
     began = time.perf_counter()
     thread.start()
     try:
@@ -362,19 +369,25 @@ def ask_again_and_again(
         # The first query makes the plan, which keeps these settings.
         expected = answers(sessions[remembers], f"first {size}")
 
+    seconds: list[float] = []
+
     def done(runs: Sequence[Run], name: str) -> list[Run]:
         for number, run in enumerate(runs):
             wait_for_executors(found, spark)
-            ours = perform(run, found, sessions[run.remembers], chance, f"{name} {number}")
+            mark = f"{name} {number}"
+            # Spark gets faster from query to query, and a shared machine slower and faster.
+            quiet_s = min(seconds[-6:], default=0.0)
+            session = sessions[run.remembers]
+            ours = perform(run, found, session, chance, quiet_s=quiet_s, mark=mark)
+            seconds.append(run.seconds)
             if ours:
                 compare(run, ours, expected)
             run.left = orphans(found)
-            progress(f"{name} {number}: killed {run.landed}, {run.seconds:.1f} s, {run.failed}")
+            progress(f"{mark}: killed {run.landed}, {run.seconds:.1f} s, {run.failed}")
         return list(runs)
 
-    quiet = done([Run(n % 2 == 1, ()) for n in range(QUIET_RUNS)], "quiet")
-    quiet_s = min(run.seconds for run in quiet)
-    runs = done(planned(chance, count, quiet_s), "run")
+    quiet = done([Run(n % 2 == 1, ()) for n in range(max(2, count // 10))], "quiet")
+    runs = done(planned(chance, count), "run")
     # Servers that were killed last leave their folders to the next.
     return quiet + done([Run(False, ())], "quiet again"), runs
 
