@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_killed_at_random_moments_a_query_has_the_rows_of_a_quiet_one() -> None:
-    command = [sys.executable, "-m", "benchmarks.kills", "--runs", "6"]
+    command = [sys.executable, "-m", "benchmarks.kills", "--runs", "6", "--files", "6"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert "left when the cluster had ended: 0" in done.stdout
@@ -45,13 +45,17 @@ def test_a_row_is_wrong_when_anything_in_it_is(
     run = Run(True, ())
     compare(run, {1: ours}, {1: ("a", [0.5], None)})
     assert run.wrong == wrong
+    for more in ({}, {1: ours, 2: ours}):
+        missing = Run(True, ())
+        compare(missing, more, {1: ours})
+        assert missing.wrong == 1
     landed = Run(True, (), landed=["front"])
-    assert Outcome([run], [landed], []).is_kept == (not wrong)
+    assert Outcome(1, [run], [landed], []).is_kept == (not wrong)
 
 
 def test_what_is_left_or_fails_or_never_happens_is_a_broken_promise() -> None:
     good, never = Run(True, (), landed=["front"]), Run(True, ())
-    assert Outcome([], [good], []).is_kept
-    assert not Outcome([], [good], ["/tmp/x"]).is_kept
-    assert not Outcome([], [good, Run(True, (), landed=["front"], failed="why")], []).is_kept
-    assert not Outcome([], [good, never, never], []).is_kept
+    assert Outcome(1, [], [good], []).is_kept
+    assert not Outcome(1, [], [good], ["/tmp/x"]).is_kept
+    assert not Outcome(1, [], [good, Run(True, (), landed=["front"], failed="why")], []).is_kept
+    assert not Outcome(1, [], [good, never, never], []).is_kept
