@@ -88,6 +88,18 @@ def mask() -> keras.Model:
     return keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 3, padding="same")])
 
 
+def wide() -> keras.Model:
+    """Four numbers to three scores, over eight megabytes of weights."""
+    return keras.Sequential(
+        [
+            keras.Input((4,), name="row"),
+            layers.Dense(1400, activation="tanh"),
+            layers.Dense(1400, activation="tanh"),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
 NETWORKS = (image, gray, tabular, vector, pair, words, bag, mask)
 
 
@@ -148,6 +160,9 @@ def main(folder: Path) -> None:
             **{f"x{n}": value for n, value in enumerate(inputs)},
             **{f"y{n}": value for n, value in enumerate(outputs)},
         )
+    for seed in range(6):
+        keras.utils.set_random_seed(seed)
+        wide().save(folder / f"wide_{seed}.h5")
     keras.utils.set_random_seed(7)
     image().save(folder / "image.keras")
     compiled = vector()

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyspark
 import pytest
 from benchmarks import peak
-from left_behind import left_behind, servers
+from benchmarks.left_behind import left_behind, servers
+from benchmarks.standalone import free_port, start_spark, without_spark
 
 from kerasql.registry.store import connect
 
@@ -85,10 +84,7 @@ def cluster(
 ) -> Iterator[tuple[str, Path]]:
     """The address and folder of a master with two workers of two cores and one "GPU" each."""
     folder = tmp_path_factory.mktemp("cluster")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK", "PYTHONPATH"))}
+    port, clean = free_port(), without_spark()
     running = [start_spark(folder, clean, "master.Master", "--port", str(port))]
     for number in (0, 1):
         found = folder / f"gpus{number}.sh"
@@ -111,22 +107,6 @@ def cluster(
         process.terminate()
     for process in running:
         process.wait()
-
-
-def start_spark(
-    folder: Path, environment: dict[str, str], name: str, *options: str
-) -> subprocess.Popen[bytes]:
-    home = Path(pyspark.__file__).parent
-    local = ("--host", "127.0.0.1", "--webui-port", "0")
-    with (folder / f"{name}.log").open("ab") as log:
-        return subprocess.Popen(
-            [str(home / "bin/spark-class"), f"org.apache.spark.deploy.{name}", *local, *options],
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            cwd=folder,
-            env={**environment, "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"},
-        )
 
 
 def executors() -> dict[int, str]:

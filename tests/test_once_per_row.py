@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks import peak
-from left_behind import fronts, kill_now_and_then, runners
+from benchmarks.left_behind import fronts, kill_now_and_then, runners
 from pyspark.sql import SparkSession
 
 from kerasql.registry.store import Registry, connect

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from left_behind import fronts, kill_now_and_then, left_behind, runners, servers
+from benchmarks.left_behind import (
+    fronts,
+    kill_now_and_then,
+    left_behind,
+    runners,
+    segments,
+    servers,
+)
 from pyspark.sql import SparkSession
 
 from kerasql.registry.errors import BrokenArtifact, EngineFailed, ServerFailed
@@ -26,9 +35,11 @@ from kerasql.registry.store import Registry, connect
 from kerasql.udf.plan import Plan
 from kerasql.udf.planning import plan_of
 from kerasql.udf.predict import answered
+from kerasql.udf.server import wire
 from kerasql.udf.server.answers import Answer, Answers
-from kerasql.udf.server.client import Server
-from kerasql.udf.server.home import Home, Process
+from kerasql.udf.server.client import MOST_SEGMENTS, Server
+from kerasql.udf.server.home import Home, Process, sweep
+from kerasql.udf.server.schedule import Network, to_shed
 
 TRAP = Path(__file__).parent / "sources" / "trap.py"
 CRASHES, HANGS, LARGE = 666.0, 777.0, 555.0
@@ -151,7 +162,7 @@ def test_a_server_is_private(owner: Process, plans: Callable[..., Plan], files: 
     ask(server, plan, files, vectors(1))
     home = Home.of(owner, "cpu")
     assert home.folder.stat().st_mode & 0o777 == 0o700
-    assert {path.name for path in home.folder.iterdir()} == {"socket", "lock"}
+    assert {path.name for path in home.folder.iterdir()} == {"socket", "lock", "tmp"}
 
 
 def test_a_folder_that_others_may_enter_is_refused(owner: Process) -> None:
@@ -213,6 +224,34 @@ def test_what_a_killed_server_and_executor_left_is_swept_by_the_next(
     assert not folder.exists()
     # The process with the networks went with the one that had started it.
     assert left_behind() == []
+
+
+def test_what_a_killed_process_was_writing_goes_with_the_next(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("digits")
+    server = server_of(owner, plan)
+    ask(server, plan, files, vectors(1))
+    (pid,) = runners(owner.number)
+    temporary = Home.of(owner, "cpu").folder / "tmp"
+    assert f"TMPDIR={temporary}" in Path(f"/proc/{pid}/environ").read_text().split("\0")
+    (temporary / "half of something").touch()
+    os.kill(pid, signal.SIGKILL)
+    ask(server, plan, files, vectors(1, seed=2))
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_limit_on_addresses_that_loads_no_network_is_refused_in_one_sentence() -> None:
+    code = (
+        "import os, resource\n"
+        "from kerasql.udf.server.home import Home, Process\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))\n"
+        "Home.of(Process.running(os.getpid()), 'cpu').connect('openvino')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "spark.executor.pyspark.memory limits it to 1024 MiB" in done.stderr
+    # Its folder goes when the next server starts, as that of any executor that has ended.
+    sweep(Path(tempfile.gettempdir()))
 
 
 def test_python_workers_stay_light(files: Kept) -> None:
@@ -339,7 +378,7 @@ def test_slices_of_many_shapes_need_few_descriptors(
     lengths = [[n % 3 for n in range(1 + row % 90)] for row in range(400)]
     rows = ask(server, replace(plan, slice_rows=400), files, lengths)
     assert {error for _, error in rows} == {None}
-    assert max(segments(pid) for pid in fronts(owner.number)) <= 4
+    assert max(len(segments(pid)) for pid in fronts(owner.number)) <= 4
 
 
 def test_rows_nobody_waits_for_any_more_leave_nothing() -> None:
@@ -423,6 +462,37 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_said_so(
     assert files.total("restarts") == 0
 
 
+def test_a_process_that_reads_nothing_holds_up_nobody_but_who_needs_it(
+    owner: Process, plans: Callable[..., Plan], files: Kept
+) -> None:
+    plan = plans("digits")
+    known = ask(server_of(owner, plan), plan, files, vectors(5))
+    (pid,) = runners(owner.number)
+    os.kill(pid, signal.SIGSTOP)
+    # Another network, whose name alone is more than the socket to the stopped process takes.
+    long = replace(plan, batch_rows=9, ref="x" * 2**22)
+    answers: list[Any] = []
+
+    def asking(plan: Plan, count: int) -> threading.Thread:
+        server = server_of(owner, plan)
+        task = threading.Thread(
+            target=lambda: answers.append(ask(server, plan, files, vectors(count))), daemon=True
+        )
+        task.start()
+        return task
+
+    try:
+        waiting = asking(long, 2)
+        time.sleep(0.5)
+        asking(plan, 5).join(10)
+        assert answers == [known], "the front waits for a process that reads nothing"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    waiting.join(30)
+    assert [value for value, _ in answers[1]] == [value for value, _ in known[:2]]
+    assert files.total("restarts") == 0
+
+
 @pytest.mark.parametrize("victims", [fronts, runners])
 def test_processes_killed_at_any_moment_cost_time_only(
     owner: Process,
@@ -434,6 +504,8 @@ def test_processes_killed_at_any_moment_cost_time_only(
     server, rows = server_of(owner, plan), vectors(4000)
     quiet = ask(server, replace(plan, batch_rows=512), files, rows)
     assert [error for _, error in quiet] == [None] * 4000
+    (front,) = fronts(owner.number)
+    held = [descriptors(pid, files.folder) for pid in (os.getpid(), front)]
     # Another network key for every run: nothing is known from the run before.
     chance, kills = random.Random(3), 0
     for run in range(8):
@@ -452,6 +524,30 @@ def test_processes_killed_at_any_moment_cost_time_only(
     assert kills > 4
     # One that was killed last would leave its folder to the next.
     ask(server, plan, files, vectors(1, seed=5))
+    (front,) = fronts(owner.number)
+    for pid, before in zip((os.getpid(), front), held, strict=True):
+        assert descriptors(pid, files.folder) <= before + MOST_SEGMENTS
+
+
+def descriptors(pid: int, artifacts: Path) -> int:
+    """How many files a process holds open that are no artifacts."""
+    links = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            links.append(str(path.readlink()))
+    return sum(not link.startswith(str(artifacts)) for link in links)
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_message_leaves_no_file_open() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, Path(os.devnull).open("rb") as file:
+        before = descriptors(os.getpid(), Path("/nowhere"))
+        with theirs:
+            whole = wire.PREFIX.pack(100, 0) + b"{"
+            socket.send_fds(theirs, [whole], [file.fileno()])
+        with pytest.raises(ConnectionError):
+            wire.receive(ours)
+        assert descriptors(os.getpid(), Path("/nowhere")) == before - 1
 
 
 def test_a_network_that_cannot_be_loaded_fails_with_one_sentence(
@@ -479,6 +575,25 @@ def test_the_least_recently_used_network_leaves_when_there_is_no_room(
     assert files.total("loads") == 4
     held = [one.held_bytes for one in files.counts]
     assert max(held) < 2 * min(held) + 20 * 2**20, "networks have not left"
+
+
+def test_networks_that_turn_out_larger_than_was_thought_leave_once_nobody_needs_them() -> None:
+    def network(used: float, size: int, *, running: int = 0) -> Network:
+        asked = {"key": str(used), "bytes": size}
+        return Network(asked, {}, state="loaded", used=used, running=running)
+
+    old, busy, newer, last = (
+        network(1, 30),
+        network(2, 30, running=1),
+        network(3, 30),
+        network(4, 9),
+    )
+    everybody = [last, old, newer, busy]
+    assert to_shed(everybody, 99) == []
+    assert to_shed(everybody, 98) == [old]
+    assert to_shed(everybody, 60) == [old, newer]
+    assert to_shed(everybody, 1) == [old, newer]
+    assert to_shed([last], 1) == []
 
 
 def test_many_tasks_over_more_networks_than_fit_all_get_their_answers(
@@ -514,21 +629,11 @@ def test_segments_vanish_with_their_processes(
     server = server_of(owner, plan)
     for size in (10, 3000, 10, 9000):
         ask(server, plan, files, vectors(size, seed=size))
-    held = {pid: segments(pid) for pid, _ in servers() if pid in fronts(owner.number)}
+    held = {pid: len(segments(pid)) for pid, _ in servers() if pid in fronts(owner.number)}
     assert all(1 <= count <= 6 for count in held.values()), held
     server.close()
     until = time.monotonic() + 5
     while any(segments(pid) for pid in held) and time.monotonic() < until:
         time.sleep(0.05)
-    assert [segments(pid) for pid in held] == [0]
+    assert [segments(pid) for pid in held] == [set()]
     assert not [path for path in Path("/dev/shm").iterdir() if "kerasql" in path.name]
-
-
-def segments(pid: int) -> int:
-    """The shared memory without a name that a process holds open."""
-    found = 0
-    with suppress(OSError):
-        for path in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                found += "memfd:kerasql" in str(path.readlink())
-    return found

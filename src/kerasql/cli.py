@@ -556,7 +556,7 @@ def query(
         for ref, one in sorted(result.stats.items()):
             notes.print(stats_line(ref, one), markup=False, soft_wrap=True)
         if not result.stats:
-            notes.print("no model was asked")
+            notes.print("no model was asked, or a LIMIT stopped those that were")
 
 
 def query_text(sql: str | None, file: Path | None) -> str:

@@ -28,7 +28,7 @@ from kerasql.udf.server import wire
 from kerasql.udf.server.answers import Answer, Answers, Row, grouped, row_bytes
 from kerasql.udf.server.cores import cores
 from kerasql.udf.server.home import CPU, Home, Process
-from kerasql.udf.server.schedule import Job, Network, Work, next_network, to_drop
+from kerasql.udf.server.schedule import Job, Network, Work, next_network, to_drop, to_shed
 from kerasql.udf.stats import Stats
 
 HASH_BYTES = 16
@@ -153,7 +153,7 @@ class Front:
                 self.called = False
                 on_cpu = self.home.device == CPU
                 streams = cores(self.limits.cores) if on_cpu else GPU_STREAMS
-                self.runner = RunnerProcess.started(self.engine, streams, self.home.device)
+                self.runner = RunnerProcess.started(self.engine, streams, self.home)
                 threading.Thread(target=self._listen, args=(self.runner,), daemon=True).start()
                 self.pump()
             return
@@ -332,6 +332,8 @@ class Front:
             return
         self.runner.alone = False
         with suppress(ConnectionError):
+            memory = self.limits.memory_mb * 2**20
+            self._drop(self.runner, to_shed(self.networks.values(), memory))
             if self.suspects:
                 self._pump_suspects(self.runner)
             while not self._holds_back() and len(self.runner.jobs) <= self.runner.streams:
@@ -368,11 +370,14 @@ class Front:
         busy = network.doubtful and self.jobs()
         if leave is None or busy or (ahead and leave):
             return
-        for other in leave:
-            other.state = "absent"
-            runner.say({"drop": other.key})
+        self._drop(runner, leave)
         network.state, network.used = "loading", time.monotonic()
         runner.say({"load": network.asked}, files=list(network.files.values()))
+
+    def _drop(self, runner: RunnerProcess, leave: Iterable[Network]) -> None:
+        for network in leave:
+            network.state = "absent"
+            runner.say({"drop": network.key})
 
     def _send(self, runner: RunnerProcess, job: Job) -> None:
         network = job.network
@@ -467,14 +472,15 @@ class RunnerProcess:
     )
 
     @classmethod
-    def started(cls, engine: str, streams: int, device: str) -> RunnerProcess:
-        """A new one, which begins to import the engine."""
+    def started(cls, engine: str, streams: int, home: Home) -> RunnerProcess:
+        """A new one, which begins to import the engine; its temporary files go into the home."""
         ours, theirs = socket.socketpair()
         with theirs:
-            said = [str(theirs.fileno()), engine, str(streams), device]
+            said = [str(theirs.fileno()), engine, str(streams), home.device]
             process = subprocess.Popen(
                 [sys.executable, "-m", "kerasql.udf.server.runner", *said],
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, "TMPDIR": str(home.emptied())},
                 pass_fds=[theirs.fileno()],
             )
         runner = cls(process, ours, streams)

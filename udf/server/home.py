@@ -189,6 +189,13 @@ class Home:
             started.kill()
             raise ServerFailed(f"it did not start within {START_TIMEOUT_S} s") from None
 
+    def emptied(self) -> Path:
+        """The folder for temporary files, without those of a process that was killed."""
+        temporary = self.folder / "tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(mode=0o700)
+        return temporary
+
     def remove(self) -> None:
         """Remove the folder, in the hands of whoever holds its lock."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -153,6 +153,21 @@ def to_drop(networks: Iterable[Network], wanted: Network, limit: int) -> list[Ne
     return leave
 
 
+def to_shed(networks: Iterable[Network], limit: int) -> list[Network]:
+    """The networks that leave because one that was loaded turned out larger than was thought.
+
+    The last used stays, however large it is; those that predict now may leave the next time.
+    """
+    held = sorted((n for n in networks if n.state != "absent"), key=lambda n: n.used)
+    excess = sum(n.bytes for n in held) - limit
+    leave = []
+    for network in held[:-1]:
+        if excess > 0 and network.state == "loaded" and not network.running:
+            leave.append(network)
+            excess -= network.bytes
+    return leave
+
+
 def _alike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
     """Whether rows of two tasks can stand in one batch."""
     return all(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -44,14 +45,19 @@ def receive(source: socket.socket) -> Message:
     """The next message. Raises ConnectionError at the end of the connection."""
     # The descriptors come with the first byte, and a stream never joins two of their kind.
     prefix, files, _, _ = socket.recv_fds(source, PREFIX.size, MOST_FILES)
-    if not prefix:
-        raise ConnectionResetError("the other side has gone")
-    prefix += _exactly(source, PREFIX.size - len(prefix))
-    said, more = PREFIX.unpack(prefix)
-    if said > LARGEST_HEADER:
-        raise ConnectionError("not a message of a model server")
-    header = json.loads(bytes(_exactly(source, said)))
-    return Message(header, _exactly(source, more), tuple(files))
+    try:
+        if not prefix:
+            raise ConnectionResetError("the other side has gone")
+        prefix += _exactly(source, PREFIX.size - len(prefix))
+        said, more = PREFIX.unpack(prefix)
+        if said > LARGEST_HEADER:
+            raise ConnectionError("not a message of a model server")
+        header = json.loads(bytes(_exactly(source, said)))
+        return Message(header, _exactly(source, more), tuple(files))
+    except BaseException:
+        for file in files:
+            os.close(file)
+        raise
 
 
 def peer(connection: socket.socket) -> tuple[int, int]:

@@ -9,10 +9,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks import peak
-
 from kerasql.udf.server.home import NAME, PREFIX, Process
 
 
@@ -45,6 +45,17 @@ def kill_now_and_then(
         for pid in victims():
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
+
+
+def segments(pid: int) -> set[int]:
+    """The shared memory without a name that a process holds open, by the kernel's numbers."""
+    found = set()
+    with suppress(OSError):
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if "memfd:kerasql" in str(path.readlink()):
+                    found.add(path.stat().st_ino)
+    return found
 
 
 def left_behind(timeout_s: float = 10) -> list[str]:
