@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from left_behind import left_behind
+from benchmarks.left_behind import left_behind
 
 
 def test_the_benchmark_runs_without_a_gpu(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from left_behind import left_behind, servers
+from benchmarks.left_behind import left_behind, servers
 
 from kerasql.registry.store import connect
 from kerasql.registry.version import Version
