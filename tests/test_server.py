@@ -38,8 +38,12 @@ from kerasql.udf.predict import answered
 from kerasql.udf.server import wire
 from kerasql.udf.server.answers import Answer, Answers
 from kerasql.udf.server.client import MOST_SEGMENTS, Server
-from kerasql.udf.server.home import Home, Process, sweep
+from kerasql.udf.server.front import RunnerProcess
+from kerasql.udf.server.home import Home, Process, executor, sweep
 from kerasql.udf.server.schedule import Network, to_shed
+
+MORE_THAN_A_MESSAGE_TAKES = 300
+"""Descriptors: Linux passes 253 at once."""
 
 TRAP = Path(__file__).parent / "sources" / "trap.py"
 CRASHES, HANGS, LARGE = 666.0, 777.0, 555.0
@@ -637,3 +641,18 @@ def test_segments_vanish_with_their_processes(
         time.sleep(0.05)
     assert [segments(pid) for pid in held] == [set()]
     assert not [path for path in Path("/dev/shm").iterdir() if "kerasql" in path.name]
+
+
+def test_a_worker_that_everybody_has_left_starts_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    with pytest.raises(ServerFailed, match="the executor of this Python worker has gone"):
+        executor()
+
+
+def test_a_runner_that_cannot_be_told_is_ended(tmp_path: Path) -> None:
+    home = Home(tmp_path, Process.running(os.getpid()), "cpu")
+    runner = RunnerProcess.started("openvino", 1, home)
+    with (tmp_path / "file").open("wb") as file:
+        runner.say({"drop": "nothing"}, files=[file.fileno()] * MORE_THAN_A_MESSAGE_TAKES)
+    assert runner.process.wait(60) == -signal.SIGKILL
+    runner.close()

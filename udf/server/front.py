@@ -514,8 +514,11 @@ class RunnerProcess:
         """Send what was said, until the runner is closed."""
         while (message := self.unsaid.get()) is not None:
             header, files = message
-            with suppress(OSError):
+            try:
                 wire.send(self.socket, header, files=files)
+            except OSError:
+                # It has ended; or it would wait for ever for what it was not told.
+                self.process.kill()
             for file in files:
                 os.close(file)
 

@@ -56,12 +56,15 @@ def executor() -> Process:
     """The Java process this Python worker belongs to: the executor, or a local driver.
 
     Spark starts workers from a daemon, or from Java itself; the nearest ancestor that runs another
-    program than Python is taken.
+    program than Python is taken. Raises ServerFailed for a worker that everybody has left.
     """
     number = os.getppid()
     while number > 1 and "python" in _program(number):
         number = int(_stat(number)[1])
-    return Process.running(number if number > 1 else os.getppid())
+    # In a container Java may be the first process.
+    if number <= 1 and "java" not in _program(1):
+        raise ServerFailed("the executor of this Python worker has gone")
+    return Process.running(number)
 
 
 @dataclass(frozen=True)
