@@ -75,11 +75,15 @@ class Run:
 
     def warm(self, contestant: Apart, **question: Any) -> None:
         """Let every worker load what it needs, and Java compile what it does for every row."""
-        count = max(FEW_ROWS, 2 * GROUP_ROWS * len(os.sched_getaffinity(0)))
         for number in range(2):
-            contestant.ask(rows=self.pictures(count, f"warm{number}"), **question)
+            self.wake(contestant, f"first{number}", **question)
         for _ in range(0 if contestant.kind == "limit" else PASSES):
             contestant.ask(rows=self.pictures(self.rows, "warm"), sql=TO_PYTHON)
+
+    def wake(self, contestant: Apart, mark: str, **question: Any) -> None:
+        """Let every worker be there: Spark ends those that had nothing to do for a minute."""
+        count = max(FEW_ROWS, 2 * GROUP_ROWS * len(os.sched_getaffinity(0)))
+        contestant.ask(rows=self.pictures(count, f"wake{mark}"), **question)
 
     def pictures(self, count: int, mark: str) -> str:
         """A Parquet file of pictures nobody has seen."""
@@ -107,6 +111,7 @@ def rate_of(run: Run, network: str) -> list[Figure]:
         for number in range(run.rounds):
             rows, totals = run.pictures(run.rows, f"round{number}"), {}
             for kind, precision in asked:
+                run.wake(kinds[kind], f"{number}", precision=precision)
                 said = kinds[kind].ask(rows=rows, precision=precision)
                 rates[kind, precision].append(run.rows / said["seconds"])
                 totals[kind, precision] = said["total"]
