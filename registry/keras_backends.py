@@ -64,7 +64,8 @@ class Network:
         found = []
         for tensor, symbol in zip(keras.tree.flatten(outputs), self.model.outputs, strict=True):
             wanted = "float32" if symbol.dtype == "bfloat16" else symbol.dtype
-            kept = wanted == keras.backend.standardize_dtype(tensor.dtype)
+            # A lookup's words are said to be numbers.
+            kept = keras.backend.standardize_dtype(tensor.dtype) in (wanted, "string")
             found.append(tensor if kept else keras.ops.cast(tensor, wanted))
         return found
 

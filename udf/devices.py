@@ -78,8 +78,7 @@ _servers: dict[str, Server] = {}
 def keep_freed_memory() -> None:
     """Let glibc keep what a slice of pictures took, for the next one takes it again.
 
-    By default it goes back to the system each time, which clears every page of it before the next
-    use: a tenth of what decoding takes.
+    By default it goes back to the system each time, which clears every page before the next use.
     """
     with suppress(OSError, AttributeError):
         # Another C library has neither the function nor the habit.
