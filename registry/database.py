@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, literal, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import kerasql.migrations
 from kerasql.registry.errors import InvalidInput, RegistryUnavailable
-from kerasql.registry.tables import REVISION
+from kerasql.registry.tables import REVISION, Base
 
 BUSY_TIMEOUT_S = 60
 CONNECT_TIMEOUT_S = 10
@@ -30,6 +31,10 @@ MIGRATIONS = Path(kerasql.migrations.__file__).parent
 
 # PostgreSQL's advisory locks of a transaction; SQLite has one writer at a time.
 ARTIFACTS, NAMES, SCHEMA = 5461001, 5461002, 5461003
+SIGN_INS, UPLOADS = 5461004, 5461006
+
+# Both write ON CONFLICT alike.
+INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 _alembic = threading.Lock()  # its context is one per process
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -82,6 +87,12 @@ def lock(db: Connection, key: int, *, shared: bool = False) -> None:
     if db.dialect.name == "postgresql":
         function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
         db.execute(text(f"SELECT {function}(:key)"), {"key": key})
+
+
+def insert_new(db: Connection, table: type[Base], facts: dict[str, Any]) -> bool:
+    """Insert a row unless there is one of that name; says whether it did."""
+    query = INSERT[db.dialect.name](table).values(facts).on_conflict_do_nothing()
+    return db.execute(query.returning(literal(1))).first() is not None
 
 
 def upgrade(url: str) -> str:

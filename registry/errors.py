@@ -12,10 +12,17 @@
     │   ├── InvalidPreprocess   a preprocessor that does not fit the inputs
     │   ├── UntrustedCode       source text without its grant
     │   ├── SourceFailed        source text that cannot be run
-    │   └── InvalidArguments    a SQL call that does not fit the signature
-    ├── NotFound                a ref, dataset or artifact nobody registered
+    │   ├── InvalidArguments    a SQL call that does not fit the signature
+    │   └── WrongOffset         a piece of an upload that is not the next
+    ├── NotSignedIn             a password, token or link that lets nobody in
+    ├── TooManyAttempts         a name or address that was refused too often
+    ├── Forbidden               a privilege that was not granted
+    │   └── RoleMissing         what goes with a role
+    ├── AdminsOnly              what only an admin may do
+    ├── NotFound                a ref, dataset, artifact or user that is not there
     ├── InUse                   a version that an alias still points to
     ├── InvalidQuery            SQL that is not one query, or that Spark refuses
+    ├── TooManyQueries          a user who has as many waiting as there may be
     ├── RegistryUnavailable     the database cannot be reached, is too old or too new
     ├── ConstructFailed         the child process that loads a model gave up
     ├── BrokenArtifact          bytes that are missing or not what was registered
@@ -106,6 +113,12 @@ class InvalidArguments(InvalidInput):
     sentence = "{0}: {1}"
 
 
+class WrongOffset(InvalidInput):
+    """A piece of an upload that is not the next. Args: the upload's id, where to go on."""
+
+    sentence = "the upload {0} goes on at byte {1}; send the bytes from there"
+
+
 class NotFound(KerasqlError, LookupError):
     """Args: the kind of thing, what was asked, what exists, what to do when nothing does."""
 
@@ -113,6 +126,39 @@ class NotFound(KerasqlError, LookupError):
         kind, asked, known, hint = self.args
         exists = f"there is {spelled(known)}" if known else hint
         return f"no {kind} {asked!r}; {exists}"
+
+
+class NotSignedIn(KerasqlError):
+    """A password, token or link that lets nobody in. Args: the sentence."""
+
+
+class TooManyAttempts(KerasqlError):
+    """A name or address was refused too often. Args: when to try again, a time in UTC."""
+
+    sentence = "too many attempts to sign in were refused; try again at {0:%H:%M:%S} UTC"
+
+
+class AdminsOnly(KerasqlError):
+    """Args: the user."""
+
+    sentence = "only an admin may do that, and {0!r} is none; ask one"
+
+
+class Forbidden(KerasqlError):
+    """Args: the user, the privilege, what it is missing on, the names of the admins."""
+
+    def __str__(self) -> str:
+        user, privilege, name, admins = self.args
+        who = f"an admin ({spelled(admins)})" if admins else "an admin"
+        return f"{user!r} lacks the privilege {privilege!r} on {name!r}; {who} can grant it"
+
+
+class RoleMissing(Forbidden):
+    """What goes with a role. Args: the user, what he may not, who may."""
+
+    def __str__(self) -> str:
+        user, what, who = self.args
+        return f"{user!r} may not {what}; that is for {who}"
 
 
 class InUse(KerasqlError):
@@ -128,6 +174,12 @@ class InUse(KerasqlError):
 
 class InvalidQuery(KerasqlError, ValueError):
     """SQL that is not one query, or that Spark refuses. Args: the sentence."""
+
+
+class TooManyQueries(KerasqlError):
+    """Args: the user, how many of their queries wait."""
+
+    sentence = "{0!r} has {1} queries waiting, which is the limit; stop one, or wait for one"
 
 
 class RegistryUnavailable(KerasqlError):

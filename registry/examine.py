@@ -74,29 +74,18 @@ def examined(
     progress: Progress,
 ) -> Iterator[Deposit]:
     """Examine a private copy of the file; its artifacts exist until the block is left."""
-    if engine is not None:
-        engine_named(engine)
-    check_precision(precision)
-    given = given_preprocess(preprocess)
-    if not trust_code and any(one.runs_code for one in given.values()):
-        raise UntrustedCode("the preprocessor")
-    source = None if code is None else read_source(code)
-    if source is not None and not trust_code:
-        raise UntrustedCode(Path(str(code)).name)
+    check_engine(engine, precision)
+    given = given_preprocess(preprocess, trust_code=trust_code)
+    source = given_source(code, trust_code=trust_code)
     class_names = given_labels(labels)
-    sweep_dead()
-    with (
-        tempfile.TemporaryDirectory(prefix=FOLDERS) as folder,
-        Path(folder, LOCK).open("w") as held,
-    ):
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with private_folder() as folder:
         progress("inspecting the file")
-        copies = {"model": private_copy(path, Path(folder), "given")}
+        copies = {"model": private_copy(path, folder, "given")}
         inspection = inspect_apart(copies["model"], path.name)
         if architecture is not None:
-            copies["architecture"] = private_copy(Path(architecture), Path(folder), "architecture")
+            copies["architecture"] = private_copy(Path(architecture), folder, "architecture")
         if source is not None:
-            copies["code"] = Path(folder, "code.py")
+            copies["code"] = folder / "code.py"
             copies["code"].write_text(source, encoding="utf-8")
         audited = what_to_construct(
             path.name, inspection, copies, architecture, source, weights_only=weights_only
@@ -111,7 +100,7 @@ def examined(
         constructed = construct(
             copies["model"],
             name=path.name,
-            folder=Path(folder),
+            folder=folder,
             audited=audited,
             preprocess={name: one.to_json() for name, one in given.items()},
             engine=engine,
@@ -141,10 +130,24 @@ def examined(
         )
 
 
-def check_precision(precision: str) -> None:
-    """Refuse a precision that there is not."""
+def check_engine(engine: str | None, precision: str) -> None:
+    """Refuse an engine or a precision that there is not."""
+    if engine is not None:
+        engine_named(engine)
     if precision not in PRECISIONS:
         raise InvalidInput(f"no precision {precision!r}; there is {spelled(PRECISIONS)}")
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder that is gone at the end; those of processes that were killed are removed here."""
+    sweep_dead()
+    with (
+        tempfile.TemporaryDirectory(prefix=FOLDERS) as folder,
+        Path(folder, LOCK).open("w") as held,
+    ):
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield Path(folder)
 
 
 def sweep_dead() -> None:
@@ -205,13 +208,16 @@ def private_copy(path: Path, folder: Path, name: str) -> Path:
 
 
 def given_preprocess(
-    given: GivenPreprocess | Mapping[str, GivenPreprocess] | None,
+    given: GivenPreprocess | Mapping[str, GivenPreprocess] | None, *, trust_code: bool
 ) -> dict[str, Preprocessor]:
     """Preprocessors by input name; under ``""`` for the one input of a model."""
     if given is None:
         return {}
     by_name = given if isinstance(given, Mapping) else {"": given}
-    return {name: _one_preprocess(one) for name, one in by_name.items()}
+    found = {name: _one_preprocess(one) for name, one in by_name.items()}
+    if not trust_code and any(one.runs_code for one in found.values()):
+        raise UntrustedCode("the preprocessor")
+    return found
 
 
 def _one_preprocess(given: GivenPreprocess) -> Preprocessor:
@@ -227,6 +233,16 @@ def _one_preprocess(given: GivenPreprocess) -> Preprocessor:
     raise InvalidPreprocess(
         f"{given!r} is no preprocessor; give Image(…), Tensor(…), Text(…) or a Python function"
     )
+
+
+def given_source(code: str | Path | None, *, trust_code: bool) -> str | None:
+    """The text of the owner's Python file, which needs its grant."""
+    if code is None:
+        return None
+    source = read_source(code)
+    if not trust_code:
+        raise UntrustedCode(Path(str(code)).name)
+    return source
 
 
 def given_labels(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,13 +38,12 @@ class Folder:
         self.url = url
         with _reached(url):
             self._files, self._root = fsspec.url_to_fs(url, use_listings_cache=False)
-        self._local = "file" in _protocols(self._files)
 
     def write(self, artifact: Artifact, path: Path) -> None:
         """Put a file here, also when it is here already."""
-        with _reached(self.url):
-            write = self._write_local if self._local else self._write_remote
-            write(self._path(artifact.sha256), unchanged(path, artifact))
+        whole = self._path(artifact.sha256)
+        with _reached(self.url), appearing(self._files, whole) as file:
+            file.writelines(unchanged(path, artifact))
 
     def holds(self, artifact: Artifact) -> bool:
         """Whether a file of that name and size is here."""
@@ -94,35 +93,50 @@ class Folder:
     def _path(self, sha256: str) -> str:
         return f"{self._root}/{sha256[:2]}/{sha256}"
 
-    def _write_local(self, path: str, pieces: Iterable[bytes]) -> None:
-        folder, name = os.path.split(path)
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(prefix=f"{name}.", suffix=PART, dir=folder)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.writelines(pieces)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(part).chmod(0o644)
-            Path(part).replace(path)
-        except BaseException:
-            Path(part).unlink()
-            raise
-        _sync_folder(folder)
 
-    def _write_remote(self, path: str, pieces: Iterable[bytes]) -> None:
-        # Closing an fsspec file publishes what it holds, also after an error; autocommit=False
-        # leaves that to commit().
-        file = self._files.open(path, "wb", block_size=PART_BYTES, autocommit=False)
-        try:
-            for data in pieces:
-                file.write(data)
-            file.close()
-        except BaseException:
-            file.discard()
-            file.forced = True  # nothing is left to flush when it is closed
-            raise
-        file.commit()
+@contextmanager
+def appearing(files: Any, path: str, *, mode: int = 0o644) -> Iterator[Any]:
+    """A file to write that is at its path, whole, when the block ends; not at all after an error.
+
+    files is the fsspec file system of the path; mode is who may read a local one.
+    """
+    is_here = "file" in _protocols(files)
+    write = _appearing_here(path, mode) if is_here else _appearing_there(files, path)
+    with write as file:
+        yield file
+
+
+@contextmanager
+def _appearing_here(path: str, mode: int) -> Iterator[Any]:
+    folder, name = os.path.split(path)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    descriptor, part = tempfile.mkstemp(prefix=f"{name}.", suffix=PART, dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(part).chmod(mode)
+        Path(part).replace(path)
+    except BaseException:
+        Path(part).unlink()
+        raise
+    _sync_folder(folder)
+
+
+@contextmanager
+def _appearing_there(files: Any, path: str) -> Iterator[Any]:
+    # Closing an fsspec file publishes what it holds, also after an error; autocommit=False
+    # leaves that to commit().
+    file = files.open(path, "wb", block_size=PART_BYTES, autocommit=False)
+    try:
+        yield file
+        file.close()
+    except BaseException:
+        file.discard()
+        file.forced = True  # nothing is left to flush when it is closed
+        raise
+    file.commit()
 
 
 def folder_url(setting: str, registry_id: str) -> str:

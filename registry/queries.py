@@ -5,7 +5,7 @@ Every function is given the connection of a transaction that ``store.py`` opened
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,22 +17,21 @@ from sqlalchemy import (
     String,
     cast,
     delete,
+    exists,
     func,
     insert,
-    literal,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
-from kerasql.registry.database import NAMES, lock
+from kerasql.registry import aliases, grants
+from kerasql.registry.database import NAMES, insert_new, lock
 from kerasql.registry.errors import NotFound
 from kerasql.registry.names import PRODUCTION, Ref, check_free
 from kerasql.registry.signature import Output, Signature
 from kerasql.registry.tables import (
     AliasRow,
     ArtifactRow,
-    Base,
     DatasetRow,
     ModelRow,
     VersionArtifactRow,
@@ -40,8 +39,6 @@ from kerasql.registry.tables import (
 )
 from kerasql.registry.version import Artifact, Dataset, Model, Version
 
-# Both write ON CONFLICT alike.
-INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 REGISTER_FIRST = "register one with: kerasql register NAME FILE"
 ADD_FIRST = "add one with: kerasql dataset add NAME PATH"
 
@@ -93,6 +90,20 @@ def overview() -> Select[*tuple[Any, ...]]:
         .join(VersionRow, VersionRow.model_id == ModelRow.id)
         .order_by(ModelRow.name, VersionRow.number)
     )
+
+
+def models_found(search: str, names: Collection[str] | None) -> Select[int]:
+    """The ids of models that have a version, by name."""
+    version = exists().where(VersionRow.model_id == ModelRow.id)
+    query = select(ModelRow.id).where(version).order_by(ModelRow.name)
+    if names is not None:
+        query = query.where(ModelRow.name.in_(names))
+    if search:
+        described = VersionRow.description.icontains(search, autoescape=True)
+        named = ModelRow.name.icontains(search, autoescape=True)
+        query = query.where(named | version.where(described))
+    # It stands inside a query over models itself.
+    return query.correlate(None)
 
 
 def find(db: Connection, ref: Ref) -> Row[Any]:
@@ -153,12 +164,6 @@ def first_uses() -> Select[*tuple[Any, ...]]:
     )
 
 
-def insert_new(db: Connection, table: type[Base], facts: dict[str, Any]) -> bool:
-    """Insert a row unless there is one of that name; says whether it did."""
-    query = INSERT[db.dialect.name](table).values(facts).on_conflict_do_nothing()
-    return db.execute(query.returning(literal(1))).first() is not None
-
-
 def taken_names(db: Connection) -> dict[str, list[str]]:
     """Every model that has versions, with its aliases."""
     taken = dict[str, list[str]]()
@@ -191,11 +196,12 @@ def has_versions(db: Connection, name: str) -> bool:
     return db.execute(query.where(ModelRow.name == name).limit(1)).first() is not None
 
 
-def add_version(db: Connection, model_id: int, facts: dict[str, Any]) -> int:
-    """Store a version under the next number; a model's first one becomes ``production``."""
-    is_first = not db.scalar(
-        select(func.count(VersionRow.id)).where(VersionRow.model_id == model_id)
-    )
+def add_version(db: Connection, model_id: int, name: str, facts: dict[str, Any]) -> int:
+    """Store a version under the next number; a model's first one becomes ``production``.
+
+    A user who is the owner of the first one owns the model.
+    """
+    is_first = not has_versions(db, name)
     now = datetime.now(UTC)
     number = db.scalar(
         update(ModelRow)
@@ -208,18 +214,10 @@ def add_version(db: Connection, model_id: int, facts: dict[str, Any]) -> int:
         insert(VersionRow).values(row).returning(VersionRow.id)
     ).scalar_one()
     if is_first:
-        point(db, model_id, PRODUCTION, version_id, by=facts["owner"])
+        owner = facts["owner"]
+        aliases.move(db, model_id, PRODUCTION, number, by=owner, why="the first version")
+        grants.own(db, "model", name, owner)
     return version_id
-
-
-def point(db: Connection, model_id: int, alias: str, version_id: int, *, by: str | None) -> None:
-    """Make an alias, or move it."""
-    row = {"version_id": version_id, "moved_at": datetime.now(UTC), "moved_by": by}
-    db.execute(
-        INSERT[db.dialect.name](AliasRow)
-        .values(model_id=model_id, name=alias, **row)
-        .on_conflict_do_update(index_elements=["model_id", "name"], set_=row)
-    )
 
 
 def drop_unreferenced(db: Connection) -> set[str]:

@@ -79,6 +79,28 @@ SETTINGS = (
         0,
         "The most memory of that child process in MiB; 0 decides by the size of the file.",
     ),
+    Setting(
+        "KERASQL_TOKEN",
+        "",
+        "The token for a kerasql server, where KERASQL_DATABASE is its URL: https://host.",
+    ),
+    Setting(
+        "KERASQL_UPLOADS_MB",
+        8192,
+        "The most MiB of files that a user sends to a server before they are registered.",
+        least=1,
+    ),
+    Setting(
+        "KERASQL_DATASET_ROOTS",
+        "",
+        "Folders and URLs, with commas between, below which scientists may add datasets at a "
+        "server; empty leaves that to admins.",
+    ),
+    Setting(
+        "KERASQL_RESULTS",
+        "kerasql-results",
+        "Where kerasql serve keeps the rows of queries: a folder, or a URL such as s3://bucket/prefix.",
+    ),
     Setting("KERASQL_ROW_LIMIT", 1000, "The most rows a query returns unless it asks for more."),
 )
 

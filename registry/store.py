@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -13,11 +13,12 @@ from typing import Any, BinaryIO, NoReturn
 
 from sqlalchemy import Connection, Engine, delete, insert, select
 
-from kerasql.registry import queries
+from kerasql.registry import aliases, grants, queries
 from kerasql.registry.artifacts import artifact_of, checked, read_chunk, write_chunks
 from kerasql.registry.database import (
     ARTIFACTS,
     NAMES,
+    insert_new,
     lock,
     open_engine,
     reading,
@@ -36,6 +37,7 @@ from kerasql.registry.errors import (
 from kerasql.registry.examine import GivenLabels, GivenPreprocess, examined
 from kerasql.registry.folder import PART, Folder, folder_url
 from kerasql.registry.h5.construct import Progress
+from kerasql.registry.history import History
 from kerasql.registry.names import (
     PRODUCTION,
     Ref,
@@ -48,7 +50,6 @@ from kerasql.registry.names import (
 from kerasql.registry.settings import setting
 from kerasql.registry.signature import Output
 from kerasql.registry.tables import (
-    AliasRow,
     ArtifactRow,
     DatasetRow,
     ModelRow,
@@ -57,6 +58,7 @@ from kerasql.registry.tables import (
     VersionRow,
 )
 from kerasql.registry.version import (
+    AliasMove,
     Artifact,
     Dataset,
     Examined,
@@ -72,14 +74,21 @@ DAY_S = 86_400
 FILE_FORMATS = {"images", "parquet", "csv", "json", "orc", "text", "xml", "binaryFile", "avro"}
 
 
-def connect(url: str, *, artifacts: str | None = None) -> Registry:
+def connect(url: str, *, artifacts: str | None = None, token: str | None = None) -> Registry:
     """The registry in a database: ``sqlite:///models.db`` or ``postgresql://user@host/name``.
 
+    Or at a kerasql server: ``https://host``, with a token, by default the setting KERASQL_TOKEN.
     An SQLite file that is new or empty is made a registry. artifacts is where new artifacts are
     put: empty for the database, or an fsspec URL such as ``s3://bucket/prefix``; by default the
     setting KERASQL_ARTIFACTS. Raises RegistryUnavailable when the database cannot be reached or
-    has another schema.
+    has another schema, or the server does not answer; NotSignedIn for a token it does not know.
     """
+    if url.lower().startswith(("http://", "https://")):
+        from kerasql.registry.remote import RemoteRegistry
+
+        if artifacts:
+            raise InvalidInput("a server puts artifacts where its operator says; leave them out")
+        return RemoteRegistry(url, setting("KERASQL_TOKEN") if token is None else token)
     engine = open_engine(url)
     try:
         require_schema(engine)
@@ -116,6 +125,11 @@ class Registry:
     def url(self) -> str:
         """The database, without its password."""
         return shown(self._engine)
+
+    @property
+    def history(self) -> History:
+        """The queries that were asked, of all servers on this database."""
+        return History(self._engine)
 
     def close(self) -> None:
         """Give back the connections to the database."""
@@ -298,10 +312,31 @@ class Registry:
         self.copy_artifact(version, "code", text)
         return text.getvalue().decode()
 
-    def models(self) -> list[Model]:
-        """Every model that has a version, by name."""
+    def models(
+        self,
+        *,
+        search: str = "",
+        names: Collection[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Model]:
+        """Every model that has a version, by name.
+
+        search is a text in its name or in a version's description; names are those to choose
+        from; limit and offset take a part of what is found.
+        """
+        found = queries.models_found(search, names).limit(limit).offset(offset)
+        query = queries.overview().where(ModelRow.id.in_(found))
         with reading(self._engine) as db:
-            return queries.models_of(db.execute(queries.overview()).all())
+            return queries.models_of(db.execute(query).all())
+
+    def model(self, name: str) -> Model:
+        """The model of that name."""
+        with reading(self._engine) as db:
+            rows = db.execute(queries.overview().where(ModelRow.name == name.lower())).all()
+            if not rows:
+                raise queries.not_found(db, Ref(name, None, None))
+        return queries.models_of(rows)[0]
 
     def versions(self, name: str) -> list[Version]:
         """Every version of a model, the oldest first."""
@@ -317,11 +352,13 @@ class Registry:
         with reading(self._engine) as db:
             return queries.catalog_of(db.execute(queries.overview()).all())
 
-    def set_alias(self, name: str, version: int, alias: str, *, by: str | None = None) -> Version:
+    def set_alias(
+        self, name: str, version: int, alias: str, *, by: str | None = None, why: str = ""
+    ) -> Version:
         """The version, once the alias points to it; a new alias is made, another one moves.
 
         The next query uses it: ``production`` is what ``name(x)`` calls in SQL, any other
-        alias is called as ``name_alias(x)``.
+        alias is called as ``name_alias(x)``. Who moved it and why is kept.
         """
         wanted = Ref(name.lower(), version, None)
         alias = alias_name(alias, model=wanted.name)
@@ -330,10 +367,12 @@ class Registry:
             queries.lock_model(db, wanted.name)
             found = queries.find(db, wanted)
             check_free(wanted.name, alias, queries.taken_names(db))
-            queries.point(db, found.model_id, alias, found.id, by=by)
+            aliases.move(db, found.model_id, alias, found.number, by=by, why=plain_text(why))
             return queries.version_of(queries.find(db, wanted))
 
-    def remove_alias(self, name: str, alias: str) -> Version:
+    def remove_alias(
+        self, name: str, alias: str, *, by: str | None = None, why: str = ""
+    ) -> Version:
         """The version the alias pointed to, once the alias is gone.
 
         Without ``production``, ``name(x)`` is no function until the alias is set again; the
@@ -343,9 +382,43 @@ class Registry:
         with writing(self._engine) as db:
             queries.lock_model(db, wanted.name)
             found = queries.find(db, wanted)
-            same_name = (AliasRow.model_id == found.model_id) & (AliasRow.name == wanted.alias)
-            db.execute(delete(AliasRow).where(same_name))
+            aliases.move(db, found.model_id, alias.lower(), None, by=by, why=plain_text(why))
             return queries.version_of(queries.find(db, Ref(wanted.name, found.number, None)))
+
+    def undo_alias(
+        self, name: str, alias: str, *, by: str | None = None, why: str = ""
+    ) -> Version | None:
+        """The version the alias points to again, where it did before its last move.
+
+        None where there was no such alias before: it is removed. This is a move too, so undoing
+        twice leaves things as they were. Raises InvalidInput where there is nothing to undo, or
+        where that version is deleted.
+        """
+        name, alias = name.lower(), alias.lower()
+        with writing(self._engine) as db:
+            lock(db, NAMES)
+            model_id = queries.lock_model(db, name)
+            if model_id is None:
+                raise queries.not_found(db, Ref(name, None, None))
+            number = aliases.before(db, name, alias)
+            if number is not None:
+                check_free(name, alias, queries.taken_names(db))
+            aliases.move(db, model_id, alias, number, by=by, why=plain_text(why))
+            if number is None:
+                return None
+            return queries.version_of(queries.find(db, Ref(name, number, None)))
+
+    def alias_history(self, name: str, alias: str | None = None) -> list[AliasMove]:
+        """Every move of a model's aliases, or of one of them, the newest first.
+
+        Moves before this was kept (revision 0002) are not known.
+        """
+        name = name.lower()
+        with reading(self._engine) as db:
+            moves = aliases.moves(db, name, alias and alias.lower())
+            if not moves and not queries.has_versions(db, name):
+                raise queries.not_found(db, Ref(name, None, None))
+        return moves
 
     def delete(self, ref: str) -> None:
         """Delete one version, named by its number, and the artifacts that only it referred to.
@@ -362,6 +435,8 @@ class Registry:
             if found.aliases:
                 raise InUse(str(wanted), queries.split(found.aliases))
             db.execute(delete(VersionRow).where(VersionRow.id == found.id))
+            if not queries.has_versions(db, wanted.name):
+                grants.forget(db, "model", wanted.name)
             emptied = queries.drop_unreferenced(db)
         # The version is gone. Files that cannot be reached now wait for the next collect().
         with suppress(RegistryUnavailable):
@@ -406,7 +481,7 @@ class Registry:
         name: str,
         path: str | Path = "",
         *,
-        format: str = "images",  # noqa: A002 - Spark's own word
+        format: str = "images",
         options: Mapping[str, str] | None = None,
         description: str = "",
         owner: str | None = None,
@@ -433,10 +508,11 @@ class Registry:
         with writing(self._engine) as db:
             if replace:
                 db.execute(delete(DatasetRow).where(DatasetRow.name == name))
-            added = queries.insert_new(db, DatasetRow, facts)
+            added = insert_new(db, DatasetRow, facts)
             if not added:
                 path = queries.find_dataset(db, name).path
                 raise NameTaken(name, "dataset", f"the one at {path} (replace=True replaces it)")
+            grants.own(db, "dataset", name, owner)
             return queries.dataset_of(queries.find_dataset(db, name))
 
     def datasets(self) -> list[Dataset]:
@@ -455,6 +531,7 @@ class Registry:
         with writing(self._engine) as db:
             found = queries.find_dataset(db, name.lower())
             db.execute(delete(DatasetRow).where(DatasetRow.id == found.id))
+            grants.forget(db, "dataset", found.name)
 
     def _store(
         self,
@@ -479,7 +556,7 @@ class Registry:
             if same := queries.find_same(db, name, facts["fingerprint"]):
                 db.rollback()
                 return replace(queries.version_of(same), existed=True)
-            version_id = queries.add_version(db, model_id, facts)
+            version_id = queries.add_version(db, model_id, name, facts)
             roles = [
                 {"version_id": version_id, "role": role, "sha256": artifact.sha256}
                 for role, artifact in deposits.items()
@@ -494,7 +571,7 @@ class Registry:
             "url": self._folder.url if self._folder else None,
             "created_at": datetime.now(UTC),
         }
-        is_new = queries.insert_new(db, ArtifactRow, facts)
+        is_new = insert_new(db, ArtifactRow, facts)
         if self._folder is None:
             if is_new:
                 write_chunks(db, artifact, path)

@@ -10,17 +10,20 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
+    Index,
     LargeBinary,
     MetaData,
     String,
+    Text,
     TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # The revision this code reads and writes. Revisions are numbered, so an older one sorts lower.
-REVISION = "0001"
+REVISION = "0005"
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -123,6 +126,22 @@ class AliasRow(Base):
     moved_by: Mapped[str | None]
 
 
+class AliasMoveRow(Base):
+    """One move of an alias, by the numbers of versions: a number outlives its version."""
+
+    __tablename__ = "alias_move"
+    __table_args__ = (Index(None, "model_id", "alias"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"))
+    alias: Mapped[str] = mapped_column(String(64))
+    from_number: Mapped[int | None]
+    to_number: Mapped[int | None]
+    moved_at: Mapped[datetime]
+    moved_by: Mapped[str | None]
+    why: Mapped[str]
+
+
 class ArtifactRow(Base):
     """Bytes at rest. Without a url they are in ``artifact_chunk``, else in a file under the url."""
 
@@ -171,3 +190,162 @@ class DatasetRow(Base):
     description: Mapped[str]
     owner: Mapped[str | None]
     created_at: Mapped[datetime]
+
+
+class UserRow(Base):
+    """Who may sign in. A row is never deleted: what somebody did keeps its name."""
+
+    __tablename__ = "access_user"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    password: Mapped[str | None]
+    disabled: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class TokenRow(Base):
+    """A secret that stands for a user; only its SHA-256 is here."""
+
+    __tablename__ = "access_token"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("access_user.id"), index=True)
+    name: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    used_at: Mapped[datetime | None]
+
+
+class GrantRow(Base):
+    """A privilege on a model, a dataset or all (``*``), for ``user:ann`` or ``role:analyst``."""
+
+    __tablename__ = "access_grant"
+    __table_args__ = (UniqueConstraint("grantee", "privilege", "object"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    privilege: Mapped[str] = mapped_column(String(16))
+    object: Mapped[str] = mapped_column(String(64))
+    grantee: Mapped[str] = mapped_column(String(80))
+    granted_by: Mapped[str | None]
+    granted_at: Mapped[datetime]
+
+
+class EventRow(Base):
+    """Who did what. An index for each question asked of 100,000 rows; none is ever changed."""
+
+    __tablename__ = "access_event"
+    __table_args__ = (
+        Index(None, "actor", "id"),
+        Index(None, "action", "id"),
+        Index(None, "object", "id"),
+        Index(None, "address", "at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str | None] = mapped_column(String(80))
+    action: Mapped[str] = mapped_column(String(64))
+    object: Mapped[str] = mapped_column(String(200))
+    detail: Mapped[dict[str, Any]]
+    address: Mapped[str | None] = mapped_column(String(64))
+
+
+class QueryRow(Base):
+    """One statement that somebody asked a server, how it went, and where its rows are.
+
+    server is the process that runs it, heartbeat_at when that last said so; stop_by is who wants
+    it to stop. stored says that its rows can be read.
+    """
+
+    __tablename__ = "query"
+    __table_args__ = (Index("ix_query_user_created_at", "user", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user: Mapped[str]
+    sql: Mapped[str] = mapped_column(Text)
+    parameters: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    server: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime]
+    stop_by: Mapped[str | None]
+    progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    rows: Mapped[int | None] = mapped_column(BigInteger)
+    truncated: Mapped[bool]
+    columns: Mapped[list[Any]]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)
+    stats: Mapped[dict[str, Any]]
+    warnings: Mapped[list[Any]]
+    stored: Mapped[bool]
+    expires_at: Mapped[datetime | None]
+
+
+class QueryVersionRow(Base):
+    """A version that answered rows of a query: how many it predicted, in how many seconds."""
+
+    __tablename__ = "query_version"
+    __table_args__ = (Index("ix_query_version_ref_ended_at", "ref", "ended_at"),)
+
+    query_id: Mapped[str] = mapped_column(
+        ForeignKey("query.id", ondelete="CASCADE"), primary_key=True
+    )
+    ref: Mapped[str] = mapped_column(String(80), primary_key=True)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[float] = mapped_column(Float)
+    ended_at: Mapped[datetime]
+
+
+class UploadRow(Base):
+    """A file that arrives in pieces; position is how many of its bytes are here."""
+
+    __tablename__ = "upload"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user: Mapped[str] = mapped_column(String(64), index=True)
+    name: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    position: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class UploadChunkRow(Base):
+    """Bytes of an upload, from a position on."""
+
+    __tablename__ = "upload_chunk"
+
+    upload_id: Mapped[str] = mapped_column(
+        ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    data: Mapped[bytes]
+
+
+class RegistrationRow(Base):
+    """A version on its way into the registry, carried out by one server and shown by all."""
+
+    __tablename__ = "registration"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user: Mapped[str] = mapped_column(String(64), index=True)
+    name: Mapped[str] = mapped_column(String(64), index=True)
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    steps: Mapped[list[Any]]
+    error: Mapped[str | None]
+    error_kind: Mapped[str | None]
+    facts: Mapped[list[Any]]
+    number: Mapped[int | None]
+    existed: Mapped[bool]
+    server: Mapped[str] = mapped_column(String(32))
+    beat_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,25 @@ class Version:
         """Plain JSON values, for ``--json`` and the page."""
         return {"ref": self.ref, **asdict(self), "created_at": self.created_at.isoformat()}
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Version:
+        """The version that ``to_json`` wrote."""
+        outputs = {
+            name: Output(**{**one, "labels": tuple(one["labels"])})
+            for name, one in value["outputs"].items()
+        }
+        columns = value["columns"]
+        given = {
+            **facts_of(cls, value),
+            "aliases": tuple(value["aliases"]),
+            "signature": Signature.from_json(value["signature"]),
+            "outputs": outputs,
+            "columns": None if columns is None else tuple(columns),
+            "tags": tuple(value["tags"]),
+            "artifacts": {role: Artifact(**one) for role, one in value["artifacts"].items()},
+        }
+        return cls(**given)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -114,6 +133,33 @@ class Model:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, for ``--json`` and the page."""
         return {**asdict(self), "created_at": self.created_at.isoformat()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Model:
+        """The model that ``to_json`` wrote."""
+        return cls(**facts_of(cls, value))
+
+
+@dataclass(frozen=True)
+class AliasMove:
+    """One move of a model's alias; no number is where the alias was made or removed."""
+
+    model: str
+    alias: str
+    from_number: int | None
+    to_number: int | None
+    at: datetime
+    by: str | None
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, for ``--json`` and the page."""
+        return {**asdict(self), "at": self.at.isoformat()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> AliasMove:
+        """The move that ``to_json`` wrote."""
+        return cls(**facts_of(cls, value))
 
 
 @dataclass(frozen=True)
@@ -131,6 +177,23 @@ class Dataset:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, for ``--json`` and the page."""
         return {**asdict(self), "created_at": self.created_at.isoformat()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Dataset:
+        """The dataset that ``to_json`` wrote."""
+        return cls(**facts_of(cls, value))
+
+
+def facts_of(cls: type, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass from JSON, instants as such."""
+    moments = {"created_at", "at"}
+    return {
+        one.name: datetime.fromisoformat(value[one.name])
+        if one.name in moments
+        else value[one.name]
+        for one in fields(cls)
+        if one.name in value
+    }
 
 
 def fingerprint(

@@ -9,11 +9,14 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from deposits import BEHIND
+from served import serving
 
 from kerasql.registry.database import upgrade
 from kerasql.registry.store import Registry, connect
@@ -37,10 +40,10 @@ def postgres_url() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh, empty database on each of the two."""
-    if request.param == "sqlite":
+@contextmanager
+def empty_database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh, empty database."""
+    if kind == "sqlite":
         yield f"sqlite:///{tmp_path}/registry.db"
         return
     server, name = request.getfixturevalue("postgres_url"), f"t{uuid.uuid4().hex}"
@@ -50,12 +53,52 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh, empty database on each of the two."""
+    with empty_database(request.param, request, tmp_path) as url:
+        yield url
+
+
 @pytest.fixture
-def registry(database_url: str) -> Iterator[Registry]:
-    """An empty registry on each of the two databases."""
+def database(database_url: str) -> Iterator[Registry]:
+    """An empty registry on each of the two databases, for what only a database has."""
     upgrade(database_url)
     with connect(database_url, artifacts="") as opened:
         yield opened
+
+
+@pytest.fixture
+def registry(database: Registry) -> Registry:
+    """The same, for tests that need not say so."""
+    return database
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "server"])
+def any_registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+    """An empty registry on each of the two databases, and at a server as an admin has it."""
+    kind = "sqlite" if request.param == "server" else request.param
+    with empty_database(kind, request, tmp_path) as url:
+        upgrade(url)
+        with connect(url, artifacts="") as opened:
+            if request.param != "server":
+                yield opened
+                return
+            with serving(opened) as served, served.connect() as remote:
+                BEHIND[remote.url] = opened
+                yield remote
+                del BEHIND[remote.url]
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def near_or_far(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+    """An empty registry on SQLite, and at a server, where files are registered for real."""
+    with connect(f"sqlite:///{tmp_path}/models.db", artifacts="") as opened:
+        if request.param == "sqlite":
+            yield opened
+            return
+        with serving(opened) as served, served.connect() as remote:
+            yield remote
 
 
 @pytest.fixture
@@ -68,11 +111,10 @@ def sqlite_registry(tmp_path: Path) -> Iterator[Registry]:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """One Spark for the whole run, on two cores; tests take ``session`` from it."""
-    from kerasql.udf.session import local_session
+    from kerasql.udf.session import SHARED, local_session
 
-    started = local_session(
-        master="local[2]", conf={"spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
-    )
+    conf = {**SHARED, "spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
+    started = local_session(master="local[2]", conf=conf)
     yield started
     started.stop()
 

@@ -54,6 +54,12 @@ def build():
 
 
 @pytest.fixture
+def registry(near_or_far: Registry) -> Registry:
+    """On SQLite, and at a server."""
+    return near_or_far
+
+
+@pytest.fixture
 def source(tmp_path: Path) -> Any:
     """Writes a source into a file of its own."""
 
@@ -94,36 +100,36 @@ def test_a_source_that_cannot_be_read_is_said(tmp_path: Path, text: bytes, sente
 
 
 def test_a_lambda_needs_its_function_and_the_function_its_grant(
-    sqlite_registry: Registry, networks: Path, source: Any
+    registry: Registry, networks: Path, source: Any
 ) -> None:
     file = networks / "with_lambda.h5"
     with pytest.raises(RefusedFile, match=r"layers\[1\]\.class_name = 'Lambda' .*def twice\(x\)"):
-        sqlite_registry.register("m", file)
+        registry.register("m", file)
     with pytest.raises(UntrustedCode, match=r"code\.py carries Python source"):
-        sqlite_registry.register("m", file, code=source(LAMBDA))
+        registry.register("m", file, code=source(LAMBDA))
     with pytest.raises(RefusedFile, match="Lambda"):
-        sqlite_registry.register("m", file, code=source("def other(x): ..."), trust_code=True)
-    assert sqlite_registry.models() == []
+        registry.register("m", file, code=source("def other(x): ..."), trust_code=True)
+    assert registry.models() == []
 
 
 @pytest.mark.parametrize("engine", ["openvino", "keras"])
 def test_a_given_function_stands_in_for_a_lambda(
-    sqlite_registry: Registry, networks: Path, source: Any, session: SparkSession, engine: str
+    registry: Registry, networks: Path, source: Any, session: SparkSession, engine: str
 ) -> None:
-    version = sqlite_registry.register(
+    version = registry.register(
         "m", networks / "with_lambda.h5", code=source(LAMBDA), trust_code=True, engine=engine
     )
     with np.load(networks / "with_lambda.npz") as kept:
-        ours = answers(session, sqlite_registry, "m", kept["x0"])
+        ours = answers(session, registry, "m", kept["x0"])
         np.testing.assert_allclose(ours, kept["y0"][:, 0], atol=1e-5)
-    assert sqlite_registry.code("m") == LAMBDA
+    assert registry.code("m") == LAMBDA
     assert version.artifacts.keys() >= {"model", "code", "upgraded"}
 
 
 @pytest.mark.parametrize("file", ["custom.h5", "custom.keras"])
 @pytest.mark.parametrize("engine", ["openvino", "keras"])
 def test_a_custom_layer_is_served_with_its_source(
-    sqlite_registry: Registry,
+    registry: Registry,
     networks: Path,
     source: Any,
     session: SparkSession,
@@ -131,52 +137,44 @@ def test_a_custom_layer_is_served_with_its_source(
     engine: str,
 ) -> None:
     with pytest.raises(RefusedFile, match=r"'Scale' is not one of Keras' own layers; give its"):
-        sqlite_registry.register("m", networks / file)
-    sqlite_registry.register(
-        "m", networks / file, code=source(SCALE), trust_code=True, engine=engine
-    )
+        registry.register("m", networks / file)
+    registry.register("m", networks / file, code=source(SCALE), trust_code=True, engine=engine)
     with np.load(networks / "custom.npz") as kept:
-        ours = answers(session, sqlite_registry, "m", kept["x0"])
+        ours = answers(session, registry, "m", kept["x0"])
         np.testing.assert_allclose(ours, kept["y0"], atol=1e-5)
 
 
 @pytest.mark.parametrize("file", ["activated.h5", "activated.keras"])
 def test_a_custom_function_is_served_with_its_source(
-    sqlite_registry: Registry, networks: Path, source: Any, session: SparkSession, file: str
+    registry: Registry, networks: Path, source: Any, session: SparkSession, file: str
 ) -> None:
     with pytest.raises(RefusedFile, match="double_relu"):
-        sqlite_registry.register("m", networks / file)
+        registry.register("m", networks / file)
     code = source("import keras\n\n\ndef double_relu(x):\n    return keras.ops.relu(x) * 2\n")
-    sqlite_registry.register(
+    registry.register(
         "m", networks / file, code=code, trust_code=True, engine="keras", output="scores"
     )
     with np.load(networks / "activated.npz") as kept:
-        ours = answers(session, sqlite_registry, "m", kept["x0"])
+        ours = answers(session, registry, "m", kept["x0"])
         np.testing.assert_allclose(ours, kept["y0"], atol=1e-5)
 
 
 def test_the_same_bytes_built_by_code_are_another_version(
-    sqlite_registry: Registry, networks: Path, source: Any
+    registry: Registry, networks: Path, source: Any
 ) -> None:
     text = BUILDER.replace('"tanh"', '"relu"')
-    whole = sqlite_registry.register(
-        "m", networks / "tabular.h5", code=source(text), trust_code=True
-    )
-    built = sqlite_registry.register(
+    whole = registry.register("m", networks / "tabular.h5", code=source(text), trust_code=True)
+    built = registry.register(
         "m", weights=networks / "tabular.h5", code=source(text), trust_code=True
     )
     assert (whole.number, built.number, built.existed) == (1, 2, False)
 
 
-def test_other_code_is_another_version(
-    sqlite_registry: Registry, networks: Path, source: Any
-) -> None:
+def test_other_code_is_another_version(registry: Registry, networks: Path, source: Any) -> None:
     file = networks / "with_lambda.h5"
-    first = sqlite_registry.register("m", file, code=source(LAMBDA), trust_code=True)
-    again = sqlite_registry.register("m", file, code=source(LAMBDA), trust_code=True)
-    other = sqlite_registry.register(
-        "m", file, code=source(LAMBDA.replace("2", "3")), trust_code=True
-    )
+    first = registry.register("m", file, code=source(LAMBDA), trust_code=True)
+    again = registry.register("m", file, code=source(LAMBDA), trust_code=True)
+    other = registry.register("m", file, code=source(LAMBDA.replace("2", "3")), trust_code=True)
     assert (first.number, again.number, again.existed, other.number) == (1, 1, True, 2)
 
 
@@ -190,58 +188,52 @@ def test_other_code_is_another_version(
     ],
 )
 def test_source_that_fails_is_one_sentence(
-    sqlite_registry: Registry, networks: Path, source: Any, text: str, kind: Any, sentence: str
+    registry: Registry, networks: Path, source: Any, text: str, kind: Any, sentence: str
 ) -> None:
     with pytest.raises(kind, match=sentence):
-        sqlite_registry.register(
-            "m", networks / "with_lambda.h5", code=source(text), trust_code=True
-        )
-    assert sqlite_registry.models() == []
+        registry.register("m", networks / "with_lambda.h5", code=source(text), trust_code=True)
+    assert registry.models() == []
 
 
 def test_weights_with_an_architecture_are_a_model(
-    sqlite_registry: Registry, networks: Path, session: SparkSession
+    registry: Registry, networks: Path, session: SparkSession
 ) -> None:
     weights, architecture = networks / "only.weights.h5", networks / "only.json"
     with pytest.raises(InvalidFile, match=r"weights only.*architecture=model\.json"):
-        sqlite_registry.register("m", weights)
-    version = sqlite_registry.register("m", weights=weights, architecture=architecture)
+        registry.register("m", weights)
+    version = registry.register("m", weights=weights, architecture=architecture)
     assert version.artifacts.keys() >= {"model", "architecture", "upgraded"}
     with np.load(networks / "only.npz") as kept:
-        ours = answers(session, sqlite_registry, "m", kept["x0"])
+        ours = answers(session, registry, "m", kept["x0"])
         np.testing.assert_allclose(ours, kept["y0"][:, 0], atol=1e-5)
 
 
 def test_weights_with_a_builder_are_a_model(
-    sqlite_registry: Registry, networks: Path, source: Any, session: SparkSession
+    registry: Registry, networks: Path, source: Any, session: SparkSession
 ) -> None:
     with pytest.raises(InvalidFile, match="weights only"):
-        sqlite_registry.register(
+        registry.register(
             "m", weights=networks / "only.weights.h5", code=source(LAMBDA), trust_code=True
         )
-    sqlite_registry.register(
+    registry.register(
         "m", weights=networks / "only.weights.h5", code=source(BUILDER), trust_code=True
     )
     with np.load(networks / "only.npz") as kept:
-        ours = answers(session, sqlite_registry, "m", kept["x0"])
+        ours = answers(session, registry, "m", kept["x0"])
         np.testing.assert_allclose(ours, kept["y0"][:, 0], atol=1e-5)
 
 
-def test_weights_that_do_not_fit_are_said(
-    sqlite_registry: Registry, networks: Path, source: Any
-) -> None:
+def test_weights_that_do_not_fit_are_said(registry: Registry, networks: Path, source: Any) -> None:
     code = source(BUILDER.replace("Dense(5", "Dense(6"))
     with pytest.raises((InvalidFile, WeightsMissing), match="weights do not fit"):
-        sqlite_registry.register(
-            "m", weights=networks / "only.weights.h5", code=code, trust_code=True
-        )
+        registry.register("m", weights=networks / "only.weights.h5", code=code, trust_code=True)
 
 
 def test_a_builder_that_builds_no_model_is_said(
-    sqlite_registry: Registry, networks: Path, source: Any
+    registry: Registry, networks: Path, source: Any
 ) -> None:
     with pytest.raises(InvalidInput, match=r"build\(\) returned int, not a Keras model"):
-        sqlite_registry.register(
+        registry.register(
             "m",
             weights=networks / "only.weights.h5",
             code=source("def build():\n    return 3"),
@@ -249,27 +241,25 @@ def test_a_builder_that_builds_no_model_is_said(
         )
 
 
-def test_one_file_is_given(sqlite_registry: Registry, networks: Path) -> None:
+def test_one_file_is_given(registry: Registry, networks: Path) -> None:
     with pytest.raises(InvalidInput, match="give one file"):
-        sqlite_registry.register("m")
+        registry.register("m")
     with pytest.raises(InvalidInput, match="give one file"):
-        sqlite_registry.register("m", networks / "image.h5", weights=networks / "image.h5")
+        registry.register("m", networks / "image.h5", weights=networks / "image.h5")
 
 
-def test_an_architecture_is_audited_too(
-    sqlite_registry: Registry, networks: Path, tmp_path: Path
-) -> None:
+def test_an_architecture_is_audited_too(registry: Registry, networks: Path, tmp_path: Path) -> None:
     config = json.loads((networks / "only.json").read_text())
     config["config"]["layers"][1]["class_name"] = "TFSMLayer"
     (tmp_path / "bad.json").write_text(json.dumps(config))
     with pytest.raises(RefusedFile, match=r"bad\.json .*layers\[1\]\.class_name = 'TFSMLayer'"):
-        sqlite_registry.register(
+        registry.register(
             "m", weights=networks / "only.weights.h5", architecture=tmp_path / "bad.json"
         )
 
 
 def test_real_weights_with_a_builder_are_a_real_classifier(
-    sqlite_registry: Registry, data: Path, source: Any
+    registry: Registry, data: Path, source: Any
 ) -> None:
     """Weights of tf.keras' MobileNet, by the names of its layers, in Keras 3's MobileNet."""
     weights = next((data / "pretrained").glob("*.h5"))
@@ -277,7 +267,7 @@ def test_real_weights_with_a_builder_are_a_real_classifier(
         "import keras\n\n\ndef build():\n"
         "    return keras.applications.MobileNet(alpha=0.25, weights=None)\n"
     )
-    version = sqlite_registry.register(
+    version = registry.register(
         "m", weights=weights, code=source(text), trust_code=True, output="scores"
     )
     assert version.engine == "openvino"

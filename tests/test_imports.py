@@ -71,8 +71,8 @@ def test_the_command_line_starts_without_spark_and_database() -> None:
 
 def test_the_public_names_are_these() -> None:
     assert kerasql.__all__ == [
-        *("Code", "Deployment", "Image", "KerasqlError", "Registry", "Result", "Tensor", "Text"),
-        *("Version", "connect", "deploy", "query"),
+        *("Code", "Deployment", "Fence", "Image", "KerasqlError", "Registry", "Result"),
+        *("Tensor", "Text", "Version", "connect", "deploy", "query"),
     ]
     for name in kerasql.__all__:
         assert getattr(kerasql, name).__name__ == name

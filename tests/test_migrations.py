@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from deposits import EXAMINED, LABEL, deposit, random_file
+from sqlalchemy import Connection, MetaData, Table, text
 
+from kerasql.registry.access import Access
+from kerasql.registry.artifacts import artifact_of
 from kerasql.registry.check import check
 from kerasql.registry.database import MIGRATIONS, open_engine, reading, upgrade, writing
 from kerasql.registry.errors import InvalidInput, RegistryUnavailable
@@ -149,3 +155,78 @@ def test_checking_a_file_that_does_not_exist_makes_none(tmp_path: Path) -> None:
     with pytest.raises(RegistryUnavailable, match="no such file"):
         check(f"sqlite:///{tmp_path}/models.db")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_of_the_first_revision_comes_up_to_date_with_its_data(
+    database_url: str, tmp_path: Path
+) -> None:
+    model = random_file(tmp_path / "m.h5")
+    engine = open_engine(database_url)
+    with writing(engine) as db:
+        config = Config(attributes={"connection": db})
+        config.set_main_option("script_location", str(MIGRATIONS))
+        command.upgrade(config, "0001")
+        fill_the_first_revision(db, model)
+    engine.dispose()
+    assert upgrade(database_url) == REVISION
+    with connect(database_url, artifacts="") as registry:
+        found = registry.get("flowers")
+        assert (found.number, found.owner, found.aliases) == (7, "ada", ("best", "production"))
+        assert registry.read_artifact(found, "model") == model.read_bytes()
+        assert registry.dataset("images").path == str(tmp_path)
+        assert registry.alias_history("flowers") == []
+        with pytest.raises(InvalidInput, match="never moved; there is nothing to undo"):
+            registry.undo_alias("flowers", "production")
+        assert deposit(registry, "flowers", model).number == 8
+        registry.set_alias("flowers", 8, "production", by="bob", why="newer")
+        (move,) = registry.alias_history("flowers")
+        assert (move.from_number, move.to_number, move.by, move.why) == (7, 8, "bob", "newer")
+        assert Access(registry).users() == []
+    assert check(database_url).broken == ()
+
+
+def fill_the_first_revision(db: Connection, model: Path) -> None:
+    """A model with one version, two aliases, its artifact, and a dataset."""
+    now, artifact = datetime.now(UTC), artifact_of(model)
+    rows: dict[str, list[dict[str, object]]] = {
+        "model": [{"id": 3, "name": "flowers", "last_version": 7, "created_at": now}],
+        "version": [
+            {
+                **EXAMINED.to_json(),
+                "id": 5,
+                "model_id": 3,
+                "number": 7,
+                "fingerprint": "f" * 64,
+                "preprocess": {},
+                "outputs": {"scores": asdict(LABEL)},
+                "has_scores": True,
+                "columns": None,
+                "description": "",
+                "tags": [],
+                "owner": "ada",
+                "created_at": now,
+                "metrics": {},
+            }
+        ],
+        "alias": [
+            {"model_id": 3, "name": name, "version_id": 5, "moved_at": now, "moved_by": "ada"}
+            for name in ("production", "best")
+        ],
+        "artifact": [{**asdict(artifact), "url": None, "created_at": now}],
+        "artifact_chunk": [{"sha256": artifact.sha256, "position": 0, "data": model.read_bytes()}],
+        "version_artifact": [{"version_id": 5, "role": "model", "sha256": artifact.sha256}],
+        "dataset": [
+            {
+                "id": 1,
+                "name": "images",
+                "format": "images",
+                "path": str(model.parent),
+                "options": {},
+                "description": "",
+                "owner": "ada",
+                "created_at": now,
+            }
+        ],
+    }
+    for name, of_table in rows.items():
+        db.execute(Table(name, MetaData(), autoload_with=db, resolve_fks=False).insert(), of_table)

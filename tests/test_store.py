@@ -1,4 +1,4 @@
-"""Models, versions, aliases and datasets in a registry, on both databases."""
+"""Models, versions, aliases and datasets in a registry, on both databases and at a server."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from deposits import EXAMINED, LABEL, SCORES, SIGNATURE, deposit, random_file
+from deposits import EXAMINED, LABEL, SCORES, SIGNATURE, behind, deposit, random_file
 from sqlalchemy import event
 
 from kerasql.registry.check import Check, check
 from kerasql.registry.errors import InUse, InvalidInput, NameTaken, NotFound
 from kerasql.registry.store import Registry, connect
+
+
+@pytest.fixture
+def registry(any_registry: Registry) -> Registry:
+    """On both databases, and at a server."""
+    return any_registry
 
 
 @pytest.fixture
@@ -106,7 +112,7 @@ def test_another_deposit_of_the_same_bytes_is_another_version(
 
 
 def check_of(registry: Registry) -> Check:
-    return check(registry._engine.url.render_as_string(hide_password=False))
+    return check(behind(registry)._engine.url.render_as_string(hide_password=False))
 
 
 def test_the_alias_moves_to_the_new_version(registry: Registry, model: Path) -> None:
@@ -309,25 +315,25 @@ def test_a_dataset_must_exist_and_be_named_once(registry: Registry, tmp_path: Pa
         registry.remove_dataset("images")
 
 
-def test_reading_one_version_is_one_query(registry: Registry, model: Path) -> None:
-    deposit(registry, "m", model)
+def test_reading_one_version_is_one_query(database: Registry, model: Path) -> None:
+    deposit(database, "m", model)
     queries = []
-    event.listen(registry._engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
-    registry.get("m")
-    registry.get("m@1")
+    event.listen(database._engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
+    database.get("m")
+    database.get("m@1")
     assert len([query for query in queries if query.startswith("SELECT")]) == 2
 
 
 def test_a_hundred_models_of_three_versions_are_listed_in_a_fifth_of_a_second(
-    registry: Registry, model: Path
+    database: Registry, model: Path
 ) -> None:
     for index in range(100):
         for column in ("a", "b", "c"):
-            deposit(registry, f"m{index}", model, columns=(column,))
+            deposit(database, f"m{index}", model, columns=(column,))
     queries = []
-    event.listen(registry._engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
+    event.listen(database._engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
     started = time.monotonic()
-    catalog = registry.catalog()
+    catalog = database.catalog()
     took_s = time.monotonic() - started
     assert [len(versions) for _, _, versions in catalog] == [3] * 100
     assert len([query for query in queries if query.startswith("SELECT")]) == 1

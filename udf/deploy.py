@@ -48,20 +48,25 @@ class Deployment:
 
 
 def deploy(
-    spark: SparkSession, registry: Registry, *, refs: Iterable[str] | None = None
+    spark: SparkSession,
+    registry: Registry,
+    *,
+    refs: Iterable[str] | None = None,
+    datasets: Iterable[str] | None = None,
 ) -> Deployment:
     """Make the registry's models callable in a Spark session, and its datasets readable.
 
     Every model's names, or those of refs: ``flowers`` (all its names), ``flowers@1``
-    (``flowers_v1``), ``flowers@challenger`` (``flowers_challenger``). No artifact moves before
-    a query needs it. Names of versions registered later need another ``deploy``; a moved alias
-    does not. In a Spark Connect session refs are required, their artifacts are sent at once, and
-    a moved alias needs another ``deploy`` too.
+    (``flowers_v1``), ``flowers@challenger`` (``flowers_challenger``). datasets are
+    the names of those to read, all of them where none are given. No artifact moves before a query
+    needs it. Names of versions registered later need another ``deploy``; a moved alias does not.
+    In a Spark Connect session refs are required, their artifacts are sent at once, and a moved
+    alias needs another ``deploy`` too.
 
     >>> kerasql.deploy(spark, registry)
     >>> spark.sql("SELECT flowers(image) AS label, count(*) FROM images GROUP BY 1").show()
 
-    Raises NotFound for a ref nobody registered.
+    Raises NotFound for a ref or a dataset nobody registered.
     """
     if is_connect(spark):
         functions = chosen_functions(registry, named_refs(refs))
@@ -70,7 +75,8 @@ def deploy(
         functions = chosen_functions(registry, refs)
         register_builders(spark, registry, functions)
     readable, unreadable = [], {}
-    for dataset in registry.datasets():
+    named = None if datasets is None else map(registry.dataset, datasets)
+    for dataset in registry.datasets() if named is None else named:
         try:
             create_view(spark, dataset)
             readable.append(dataset.name)
@@ -80,11 +86,17 @@ def deploy(
 
 
 def register_builders(
-    spark: SparkSession, registry: Registry, functions: Mapping[str, tuple[str, str]]
+    spark: SparkSession,
+    registry: Registry,
+    functions: Mapping[str, tuple[str, str]],
+    plans: Plans | None = None,
 ) -> None:
-    """Let Spark's analyser ask us what each name means, at every query."""
+    """Let Spark's analyser ask us what each name means, at every query.
+
+    plans are those of an earlier call for the same session, so that none is made twice.
+    """
     session = _FunctionRegistry(spark)
-    plans = _Plans(spark, registry)
+    plans = plans or Plans(spark, registry)
     for name, (ref, variant) in functions.items():
         session.add(name, ref, ModelFunction(name, ref, variant, plans))
 
@@ -115,7 +127,7 @@ def chosen_functions(registry: Registry, refs: Iterable[str] | None) -> dict[str
 class ModelFunction:
     """One SQL name, as Spark's analyser calls it: argument expressions in, an expression out."""
 
-    def __init__(self, name: str, ref: str, variant: str, plans: _Plans) -> None:
+    def __init__(self, name: str, ref: str, variant: str, plans: Plans) -> None:
         self.name, self.ref, self.variant, self.plans = name, ref, variant, plans
 
     def apply(self, expressions: JavaObject) -> JavaObject:
@@ -134,7 +146,7 @@ class ModelFunction:
 
 
 @dataclass
-class _Plans:
+class Plans:
     """The plans of one deployment and their Spark functions, made when first called."""
 
     spark: SparkSession
@@ -149,6 +161,7 @@ class _Plans:
         return self.spark.sparkContext._jvm
 
     def expression(self, call: ModelFunction, expressions: JavaObject) -> JavaObject:
+        """What a call becomes: the version that its name means now, over its arguments."""
         arguments = [_argument(expressions.apply(i)) for i in range(expressions.size())]
         version = self.registry.get(call.ref)
         scalar = columns_called(version, [name for name, _ in arguments])

@@ -23,11 +23,12 @@ from kerasql.udf import batch
 from kerasql.udf.asked import network, scope
 from kerasql.udf.devices import placed, server_of
 from kerasql.udf.files import Files
+from kerasql.udf.left import end_when_left
 from kerasql.udf.plan import Plan
 from kerasql.udf.server.client import Group, Prepared, Server, Slice
 from kerasql.udf.server.home import CPU, Process
 from kerasql.udf.server.segment import Rows
-from kerasql.udf.stats import count
+from kerasql.udf.stats import count, failures
 
 AHEAD = 1
 """Slices on their way while the next one is prepared."""
@@ -37,6 +38,7 @@ def predict(
     plan: Plan, files: Files, counter: Any, batches: Iterator[pa.Array | tuple[pa.Array, ...]]
 ) -> Iterator[pa.Array]:
     """One answer per row, in order; a bad row's answer is NULL."""
+    end_when_left()
     os.environ["KERASQL_MAX_PIXELS"] = str(plan.max_pixels)
     server = server_of(plan)
     plan = plan.on(server.home.device)
@@ -105,8 +107,8 @@ class Waiting:
     def collected(self, plan: Plan, counter: Any) -> pa.Array:
         """The answers as Spark wants them."""
         outcome = self.slice.collect()
-        count(counter, plan.ref, outcome.counts)
         reasons = [before or outcome.reasons.get(row) for row, before in enumerate(self.reasons)]
+        count(counter, plan.ref, {**outcome.counts, **failures(reasons)})
         return batch.column(plan, outcome.groups, reasons)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -11,26 +11,22 @@ from typing import Any
 import pyarrow as pa
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException, PythonException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from kerasql.registry.errors import InvalidQuery, spelled
+from kerasql.udf.fence.check import TOO_DEEP, Fence, check_is_query, fenced
 from kerasql.udf.functions import is_connect
 from kerasql.udf.stats import Stats, counted
-
-QUERIES = {
-    "Aggregate", "CTERelationDef", "Distinct", "Except", "Filter", "Generate", "GlobalLimit",
-    "Intersect", "Join", "LocalLimit", "LocalRelation", "Offset", "OneRowRelation", "Pivot",
-    "Project", "RebalancePartitions", "Repartition", "RepartitionByExpression", "Sample",
-    "Sort", "SubqueryAlias", "Tail", "Union", "Unpivot", "UnresolvedCTERelationPlans",
-    "UnresolvedHaving", "UnresolvedHint", "UnresolvedInlineTable", "UnresolvedQualify",
-    "UnresolvedRelation", "UnresolvedSubqueryColumnAliases", "UnresolvedTableValuedFunction",
-    "UnresolvedWith", "Window", "WithCTE", "WithWindowDefinition",
-}  # fmt: skip
-"""The roots of Spark's parsed plans that read and change nothing."""
 
 OUR_ERROR = re.compile(r"kerasql\.registry\.errors\.\w+: (.+)")
 UNKNOWN_FUNCTION = re.compile(r"Cannot resolve routine `(\w+)`")
 PARSE_POSITION = re.compile(r" \(line (\d+), pos (\d+)\)")
+TOO_COMPLEX = (
+    "java.lang.StackOverflowError",
+    "FAILED_TO_PARSE_TOO_COMPLEX",
+    "Max iterations (",
+)
+JAVA_CLASS = re.compile(r"^(?:[a-z]\w*\.)+\w+(?:Exception|Error): ")
 CONDITION = re.compile(r"^\[[A-Z0-9_.]+\] ")
 
 
@@ -58,42 +54,45 @@ class Result:
         return list(zip(*columns, strict=True))
 
 
-def query(spark: SparkSession, sql: str, *, limit: int | None = 1000) -> Result:
+def query(
+    spark: SparkSession, sql: str, *, limit: int | None = 1000, fence: Fence | None = None
+) -> Result:
     """Run one SELECT and return at most ``limit`` rows (None: all of them).
 
-    Raises InvalidQuery, in one sentence, for SQL that is not one query, that Spark refuses, or
-    that fails while it runs.
+    With a fence, it may only name the functions and datasets that the fence allows, and is
+    refused before any job starts where it does more; without one it is only checked to be a query.
+
+    Raises InvalidQuery, in one sentence, for SQL that is not one query, that the fence or Spark
+    refuses, or that fails while it runs.
     """
     if is_connect(spark):
         raise InvalidQuery("a Spark Connect session is asked with spark.sql(…)")
     try:
-        check_is_query(spark, sql)
         with counted(spark.sparkContext) as stats:
-            frame = spark.sql(sql)
+            frame = asked(spark, sql, fence)
             table = (frame if limit is None else frame.limit(limit + 1)).toArrow()
     except (PySparkException, Py4JJavaError) as error:
-        raise InvalidQuery(with_names(spark, error)) from error
+        # Names of functions are no secret where there is no fence.
+        said = sentence(error) if fence else with_names(spark, error)
+        raise InvalidQuery(said) from error
+    except pa.ArrowException as error:
+        raise InvalidQuery(not_a_table(error)) from error
     truncated = limit is not None and table.num_rows > limit
     return Result(sql, table.slice(0, limit), limit, truncated, stats)
 
 
-def check_is_query(spark: SparkSession, sql: str) -> None:
-    """Refuse, by Spark's own parser and before anything runs, what is not a query."""
-    for kind in kinds(spark._jsparkSession.sessionState().sqlParser().parsePlan(sql)):
-        if kind not in QUERIES:
-            raise InvalidQuery(
-                f"only a query (SELECT, WITH, VALUES, TABLE) is run here; this statement is {kind}"
-            )
+def asked(spark: SparkSession, sql: str, fence: Fence | None) -> DataFrame:
+    """The frame of one query, once it is known to be no more than that."""
+    if fence is not None:
+        return fenced(spark, sql, fence)
+    check_is_query(spark, sql)
+    return spark.sql(sql)
 
 
-def kinds(parsed: Any) -> Iterator[str]:
-    """The kind of a parsed plan, and of what a WITH or a UNION holds: there may be an INSERT."""
-    kind = parsed.getClass().getSimpleName()
-    yield kind
-    if kind in ("UnresolvedWith", "Union"):
-        children = parsed.children()
-        for index in range(children.size()):
-            yield from kinds(children.apply(index))
+def not_a_table(error: pa.ArrowException) -> str:
+    """Why rows that Spark has found cannot be given."""
+    line = str(error).splitlines()[0]
+    return f"the rows cannot be made a table ({line}); CAST columns of rare types, as VARIANT"
 
 
 def with_names(spark: SparkSession, error: BaseException) -> str:
@@ -116,12 +115,14 @@ def sentence(error: BaseException) -> str:
     text = str(error)
     if ours := OUR_ERROR.findall(text):
         return str(ours[-1]).strip()
+    if any(sign in text for sign in TOO_COMPLEX):
+        return TOO_DEEP
     if isinstance(error, Py4JJavaError):
         text = error.java_exception.toString()
     lines = [line for line in text.splitlines() if line.strip()] or [type(error).__name__]
     if isinstance(error, PythonException):
         return f"a Python function failed: {lines[-1].strip()}"
-    line = lines[0]
+    line = JAVA_CLASS.sub("", lines[0])
     line = re.sub(r" SQLSTATE: \w+", "", CONDITION.sub("", line))
     position = re.search(r"; line (\d+) pos (\d+)", text) or PARSE_POSITION.search(line)
     line = PARSE_POSITION.sub("", line.split("; line ")[0]).rstrip(" ;.")

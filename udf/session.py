@@ -16,6 +16,28 @@ from pyspark.sql import SparkSession
 from kerasql.registry.errors import InvalidInput
 
 OLDEST_JAVA = 17
+FENCED = {
+    # No reflect(), java_method() or TRANSFORM … USING in anybody's SQL.
+    "spark.sql.restrictedMode.enabled": "true",
+    # No SELECT * FROM text.`/etc/passwd`.
+    "spark.sql.runSQLOnFiles": "false",
+    # No '${env:PASSWORD}' or '${spark.some.secret}', which the parser would fill in.
+    "spark.sql.variable.substitute": "false",
+    # Names mean what a fence takes them for.
+    "spark.sql.caseSensitive": "false",
+    "spark.sql.legacy.ctePrecedencePolicy": "CORRECTED",
+    "spark.sql.path.enabled": "false",
+}
+"""What a session must be set to before a stranger's SQL runs in it (fence.py)."""
+SHARED = {
+    # One user's long query does not keep the tasks of another's short one waiting.
+    "spark.scheduler.mode": "FAIR",
+    # Rows go to a file as they come, and running/ cuts what is too much, a task too late.
+    "spark.driver.maxResultSize": "2g",
+    # A task that was stopped and cannot be interrupted loses its Python worker at once.
+    "spark.python.task.killTimeout": "100ms",
+}
+"""What a driver is started with whose queries are those of many users (running/)."""
 
 
 def local_session(
@@ -34,10 +56,7 @@ def local_session(
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_quiet_log4j()}",
         "spark.sql.warehouse.dir": "file:///nonexistent/kerasql-warehouse",
         "spark.log.structuredLogging.enabled": "false",
-        # No reflect(), java_method() or TRANSFORM … USING in anybody's SQL.
-        "spark.sql.restrictedMode.enabled": "true",
-        # No SELECT * FROM text.`/etc/passwd`.
-        "spark.sql.runSQLOnFiles": "false",
+        **FENCED,
     }
     if master.startswith("local"):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from kerasql.registry.version import Version as Version
     from kerasql.udf.deploy import Deployment as Deployment
     from kerasql.udf.deploy import deploy as deploy
+    from kerasql.udf.fence.check import Fence as Fence
     from kerasql.udf.query import Result as Result
     from kerasql.udf.query import query as query
 
 PUBLIC = {
     "Code": "registry.preprocess",
     "Deployment": "udf.deploy",
+    "Fence": "udf.fence.check",
     "Image": "registry.preprocess",
     "KerasqlError": "registry.errors",
     "Registry": "registry.store",

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from kerasql.registry.store import Registry
     from kerasql.registry.version import Version
+    from kerasql.udf.fence.check import Fence
 
 notes = Console(stderr=True, highlight=False)
 """Progress, hints and errors; stdout holds results alone."""
@@ -49,7 +51,11 @@ def settings_help() -> str:
 
 @click.group(cls=Commands, epilog=settings_help(), context_settings={"max_content_width": 100})
 @click.version_option(package_name="kerasql")
-@click.option("--database", metavar="URL", help="The registry (default: KERASQL_DATABASE).")
+@click.option(
+    "--database",
+    metavar="URL",
+    help="The registry, a database's or a server's URL (default: KERASQL_DATABASE).",
+)
 @click.pass_context
 def main(ctx: click.Context, database: str | None) -> None:
     """Register a Keras model once; everyone calls it by name in Spark SQL."""
@@ -57,8 +63,16 @@ def main(ctx: click.Context, database: str | None) -> None:
 
 
 def database_url(ctx: click.Context) -> str:
-    """The registry's database: ``--database``, else the setting."""
+    """The registry's database, or a server's URL: ``--database``, else the setting."""
     return str(ctx.obj or setting("KERASQL_DATABASE"))
+
+
+def own_database(ctx: click.Context) -> str:
+    """The database itself, for what a server does not do for others."""
+    url = database_url(ctx)
+    if url.lower().startswith(("http://", "https://")):
+        raise InvalidInput(f"this needs the database itself; {url} is a server")
+    return url
 
 
 @contextmanager
@@ -199,6 +213,11 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user id without a passwd entry
         return str(os.getuid())
+
+
+def who() -> str:
+    """The same, as histories and events keep it; no user of the registry is called so."""
+    return f"os:{user()}"
 
 
 def named(values: Sequence[str], parse: Any) -> Any:
@@ -398,27 +417,64 @@ def code_line(version: Version) -> str | None:
     return f"{artifact.size_bytes:,} bytes of Python: kerasql show {version.ref} --code"
 
 
+why = click.option("--why", default="", help="The reason, for who reads the history.")
+
+
 @main.command()
 @click.argument("name")
 @click.argument("version", type=int)
 @click.argument("alias")
+@why
 @click.pass_context
-def alias(ctx: click.Context, name: str, version: int, alias: str) -> None:
+def alias(ctx: click.Context, name: str, version: int, alias: str, why: str) -> None:
     """Point ALIAS of the model NAME to VERSION; the next query uses it."""
     with opened(ctx) as registry:
-        moved = registry.set_alias(name, version, alias, by=user())
+        moved = registry.set_alias(name, version, alias, by=who(), why=why)
     click.echo(f"{moved.name}@{alias.lower()} is {moved.ref} now")
 
 
 @main.command()
 @click.argument("name")
 @click.argument("alias")
+@why
 @click.pass_context
-def unalias(ctx: click.Context, name: str, alias: str) -> None:
+def unalias(ctx: click.Context, name: str, alias: str, why: str) -> None:
     """Remove ALIAS from the model NAME; the version stays."""
     with opened(ctx) as registry:
-        left = registry.remove_alias(name, alias)
+        left = registry.remove_alias(name, alias, by=who(), why=why)
     click.echo(f"{left.name}@{alias.lower()} is removed; {left.ref} is still there")
+
+
+@main.command("alias-undo")
+@click.argument("name")
+@click.argument("alias")
+@why
+@click.pass_context
+def alias_undo(ctx: click.Context, name: str, alias: str, why: str) -> None:
+    """Put ALIAS of the model NAME where it was before its last move."""
+    with opened(ctx) as registry:
+        there = registry.undo_alias(name, alias, by=who(), why=why)
+    ref = f"{name.lower()}@{alias.lower()}"
+    click.echo(f"{ref} is {there.ref} again" if there else f"{ref} is removed again")
+
+
+@main.command("alias-history")
+@click.argument("name")
+@click.argument("alias", required=False)
+@as_json
+@click.pass_context
+def alias_history(ctx: click.Context, name: str, alias: str | None, as_json: bool) -> None:
+    """List the moves of the model NAME's aliases, or of ALIAS, the newest first."""
+    with opened(ctx) as registry:
+        moves = registry.alias_history(name, alias)
+    if as_json:
+        return print_json([move.to_json() for move in moves])
+    if not moves:
+        return notes.print("no moves are known")
+    return print_table(
+        ("when (UTC)", "alias", "from", "to", "by", "why"),
+        [(at(m.at), m.alias, m.from_number, m.to_number, m.by, m.why) for m in moves],
+    )
 
 
 @main.command()
@@ -507,6 +563,7 @@ def dataset_remove(ctx: click.Context, name: str) -> None:
 @click.option("--limit", type=click.IntRange(0), help="Rows at most; 0 for all.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--parquet", type=click.Path(path_type=Path), help="Write the rows to this file.")
+@click.option("--as", "as_user", metavar="USER", help="With what this user may use, and no more.")
 @click.option("--master", default="local[*]", show_default=True, help="The Spark cluster.")
 @click.option("--conf", multiple=True, metavar="KEY=VALUE", help="A Spark setting.")
 @click.option("--stats", is_flag=True, help="Say what the models did: rows, batches, memory.")
@@ -519,6 +576,7 @@ def query(
     limit: int | None,
     as_csv: bool,
     parquet: Path | None,
+    as_user: str | None,
     master: str,
     conf: Sequence[str],
     stats: bool,
@@ -532,10 +590,11 @@ def query(
     sql = query_text(sql, file)
     limit = setting("KERASQL_ROW_LIMIT") if limit is None else limit
     with opened(ctx) as registry, spark_session(master, conf) as spark:
+        fence = fence_of_user(registry, as_user) if as_user else None
         deployment = deploy(spark, registry)
         with notes.status("running …"):
             try:
-                result = run(spark, sql, limit=limit or None)
+                result = run(spark, sql, limit=limit or None, fence=fence)
             finally:
                 for reason in deployment.unreadable.values():
                     notes.print(f"note: {reason}", markup=False)
@@ -559,6 +618,15 @@ def query(
             notes.print("no model was asked, or a LIMIT stopped those that were")
 
 
+def fence_of_user(registry: Registry, name: str) -> Fence:
+    """What that user's SQL may name."""
+    from kerasql.registry.access import Access
+    from kerasql.udf.allowed import fence_of
+
+    access = Access(registry)
+    return fence_of(registry, access, access.user(name))
+
+
 def query_text(sql: str | None, file: Path | None) -> str:
     """The SQL from the argument, from a file, or from standard input (``-``)."""
     if (sql is None) == (file is None):
@@ -577,15 +645,21 @@ def spark_session(master: str, conf: Sequence[str]) -> Iterator[SparkSession]:
     """A Spark session that is stopped at the end."""
     from kerasql.udf.session import local_session
 
-    pairs = [one.partition("=") for one in conf]
-    if wrong := [key for key, equals, _ in pairs if not equals]:
-        raise InvalidInput(f"--conf {wrong[0]!r} has no value; write --conf spark.task.cpus=2")
+    settings = conf_pairs(conf)
     with notes.status("starting Spark …"):
-        spark = local_session(master=master, conf={key: value for key, _, value in pairs})
+        spark = local_session(master=master, conf=settings)
     try:
         yield spark
     finally:
         spark.stop()
+
+
+def conf_pairs(conf: Sequence[str]) -> dict[str, str]:
+    """Spark's settings from ``--conf``."""
+    pairs = [one.partition("=") for one in conf]
+    if wrong := [key for key, equals, _ in pairs if not equals]:
+        raise InvalidInput(f"--conf {wrong[0]!r} has no value; write --conf spark.task.cpus=2")
+    return {key: value for key, _, value in pairs}
 
 
 @main.group()
@@ -600,8 +674,8 @@ def db_upgrade(ctx: click.Context) -> None:
     from kerasql.registry.check import check
     from kerasql.registry.database import upgrade
 
-    upgrade(database_url(ctx))
-    state = check(database_url(ctx))
+    upgrade(own_database(ctx))
+    state = check(own_database(ctx))
     click.echo(f"{state.url} is at revision {state.revision}, up to date")
 
 
@@ -614,7 +688,7 @@ def db_check(ctx: click.Context, as_json: bool) -> None:
 
     from kerasql.registry.check import check
 
-    state = check(database_url(ctx))
+    state = check(own_database(ctx))
     if as_json:
         print_json(asdict(state))
     else:
@@ -649,6 +723,11 @@ def demo(folder: Path) -> None:
     run(folder)
 
 
+def at(time: datetime | None) -> str:
+    """A time as tables show it, in UTC."""
+    return f"{time:%Y-%m-%d %H:%M:%S}" if time else ""
+
+
 def print_json(value: Any) -> None:
     """JSON on stdout."""
     click.echo(json.dumps(value, indent=2, default=str))
@@ -666,5 +745,6 @@ def print_table(
     Console(highlight=False).print(table)
 
 
-if __name__ == "__main__":
-    main()
+# At the end, because it adds its commands to main.
+import kerasql.cli_access  # noqa: E402
+import kerasql.cli_serve  # noqa: E402, F401

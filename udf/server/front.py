@@ -24,6 +24,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from kerasql.udf.left import has_gone
 from kerasql.udf.server import wire
 from kerasql.udf.server.answers import Answer, Answers, Row, grouped, row_bytes
 from kerasql.udf.server.cores import cores
@@ -34,6 +35,8 @@ from kerasql.udf.stats import Stats
 HASH_BYTES = 16
 MOST_ABSENT = 64
 TICK_S = 0.5
+MISSED_S = 0.2
+"""How soon a worker is missed that goes while it waits for its answers."""
 MOST_DEATHS = 3
 """How often a process may die over the same rows, or the same network, before they are at fault."""
 GPU_STREAMS = 2
@@ -207,7 +210,10 @@ class Front:
             runner.note_begun()
             job.network.running -= 1
             job.network.used = time.monotonic()
-            self._answer(job, header, bytes(payload))
+            if header.get("left"):
+                self.without_the_left(job)
+            else:
+                self._answer(job, header, bytes(payload))
         elif "loading" in header:
             runner.loading = self.networks[header["loading"]], time.monotonic()
         elif "loaded" in header:
@@ -431,10 +437,20 @@ class Front:
             self.without_the_left(job)
             if not job.parts:
                 self.suspects.remove(job)
+        self._leave_out()
         running = {id(row) for job in self.jobs() for row in job.rows}
         for request in requests:
             left = [row for row in request.rows if id(row) not in running]
             self.answers.release(left, request)
+
+    def _leave_out(self) -> None:
+        """Let the runner leave out what waits there for a thread and nobody waits for."""
+        runner = self.runner
+        if runner is None or runner.gone:
+            return
+        for number, job in runner.jobs.items():
+            if all(part.work.request.left for part in job.parts):
+                runner.say({"leave": number})
 
     def keep(self, file: int) -> int:
         """The number of a visitor's segment among all of them."""
@@ -638,7 +654,9 @@ class Visit:
         front, number = self.front, message.header["id"]
         request = self.requests[number]
         with front.changed:
-            front.changed.wait_for(lambda: _is_settled(request))
+            while not front.changed.wait_for(lambda: _is_settled(request), MISSED_S):
+                if has_gone(self.connection.fileno()):
+                    raise ConnectionResetError("the worker has gone")
             del self.requests[number]
             if request.error:
                 front.abandon([request])

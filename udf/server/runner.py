@@ -57,7 +57,10 @@ class Network:
 
 @dataclass
 class Runner:
-    """The networks and segments of this process, and the threads that predict."""
+    """The networks and segments of this process, and the threads that predict.
+
+    waiting are the jobs that no thread has begun, and that are still wanted.
+    """
 
     front: socket.socket
     streams: int
@@ -66,6 +69,7 @@ class Runner:
     networks: dict[str, Network] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
     jobs: SimpleQueue[Any] = field(default_factory=SimpleQueue)
+    waiting: set[int] = field(default_factory=set)
     loads: SimpleQueue[str] = field(default_factory=SimpleQueue)
     saying: threading.Lock = field(default_factory=threading.Lock)
 
@@ -103,10 +107,13 @@ class Runner:
         elif "drop" in header:
             self.networks.pop(header["drop"], None)
             give_back_memory()
+        elif "leave" in header:
+            self.waiting.discard(header["leave"])
         elif "job" in header:
             # Taken out here: the front may let a segment go while its rows wait for a thread.
             parts = [(self.segments[part["segment"]], part) for part in header["parts"]]
             held = [segment.hold() for segment, _ in parts]
+            self.waiting.add(header["job"])
             self.jobs.put((header["job"], header["network"], parts, held))
 
     def _loading(self) -> None:
@@ -162,6 +169,11 @@ class Runner:
         parts: list[tuple[Segment, dict[str, Any]]],
         held: list[memoryview],
     ) -> None:
+        try:
+            self.waiting.remove(number)
+        except KeyError:
+            self._say({"done": number, "left": True})
+            return
         arrays = [
             [segment.get(place)[part["from"] : part["to"]] for place in part["places"]]
             for segment, part in parts

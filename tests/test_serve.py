@@ -1,0 +1,143 @@
+"""``kerasql serve`` as a person starts it: a link, a query, Ctrl-C, nothing left."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from kerasql.registry.access import Access
+from kerasql.registry.store import connect
+
+PASSWORD = "correct horse battery"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Served:
+    """A server in a process of its own; what it said is in a file."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port, self.said = free_port(), folder / "said.txt"
+        (folder / "tmp").mkdir()
+        environment = os.environ | {
+            "KERASQL_DATABASE": f"sqlite:///{folder}/models.db",
+            "KERASQL_RESULTS": str(folder / "results"),
+            "TMPDIR": str(folder / "tmp"),
+        }
+        command = [sys.executable, "-m", "kerasql", "serve", "--port", str(self.port)]
+        with self.said.open("w") as said:
+            self.process = subprocess.Popen(
+                [*command, "--master", "local[2]", *options],
+                stdout=said,
+                stderr=said,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def wait_for(self, pattern: str, *, seconds: float = 60) -> re.Match[str]:
+        """What it says, once it does."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := re.search(pattern, self.said.read_text()):
+                return found
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"it never said {pattern!r}:\n{self.said.read_text()}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Its exit code, once it has ended."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A server with an empty registry."""
+    server = Served(tmp_path)
+    yield server
+    if server.process.poll() is None:
+        os.killpg(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+
+
+def test_the_owner_follows_the_link_asks_and_stops_the_server(
+    served: Served, tmp_path: Path
+) -> None:
+    link = served.wait_for(r"(http://127\.0\.0\.1:\d+)/enter\?link=\S+")
+    browser, url = requests.Session(), link[1]
+    assert "owner" in browser.get(link[0]).text
+    page = browser.post(f"{url}/queries", data={"sql": "SELECT 6 * 7 AS answer"})
+    end = time.monotonic() + 60
+    while "Refresh" in page.headers and time.monotonic() < end:
+        time.sleep(0.1)
+        page = browser.get(page.url)
+    assert "<td>42</td>" in page.text
+    slow = "SELECT sum(a.id % 7) FROM range(4000000) a JOIN range(10000000) b ON a.id % 3 = b.id"
+    running = browser.post(f"{url}/queries", data={"sql": slow}).url
+    assert served.stop() == 0
+    said = served.said.read_text()
+    assert said.rstrip().endswith("stopped")
+    assert link[0].rpartition("=")[2] not in re.sub(r"sign in, once .*", "", said)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert running.rpartition("/")[2] in query_states(tmp_path)
+
+
+def query_states(folder: Path) -> dict[str, str]:
+    """What became of each query, as the database says."""
+    import sqlite3
+
+    with sqlite3.connect(folder / "models.db") as raw:
+        return dict(raw.execute("SELECT id, state FROM query").fetchall())
+
+
+def test_it_says_what_is_missing_before_it_starts_spark(tmp_path: Path) -> None:
+    server = Served(tmp_path, "--host", "0.0.0.0")
+    assert server.process.wait(timeout=30) == 2
+    assert "there is no admin with a password" in server.said.read_text()
+
+
+def test_it_speaks_tls_with_a_certificate(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run(
+        [
+            *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout"],
+            *(key, "-out", certificate, *subject),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with connect(f"sqlite:///{tmp_path}/models.db") as registry:
+        Access(registry).add_user("root", role="admin", password=PASSWORD)
+    options = ["--host", "0.0.0.0", "--certificate", str(certificate), "--key", str(key)]
+    server = Served(tmp_path, *options)
+    try:
+        server.wait_for("kerasql is at https")
+        url = f"https://localhost:{server.port}"
+        answer = requests.post(
+            f"{url}/enter",
+            data={"name": "root", "password": PASSWORD},
+            verify=str(certificate),
+            allow_redirects=False,
+        )
+        assert "Secure" in answer.headers["Set-Cookie"]
+        assert "Strict-Transport-Security" in answer.headers
+        assert "link=" not in server.said.read_text()
+    finally:
+        assert server.stop(signal.SIGINT) == 0

@@ -1,0 +1,1 @@
+"""What a stranger's SQL may be, by Spark's own plans."""

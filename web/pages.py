@@ -1,0 +1,146 @@
+"""The pages: sign in, ask a query, watch it, read its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response as Redirect
+
+from kerasql.registry.errors import NotSignedIn, TooManyAttempts
+from kerasql.registry.version import plain_text
+from kerasql.web import asking
+from kerasql.web.parts import parts
+from kerasql.web.who import COOKIE, address, administrator, asker, sign_in, signed
+
+ROWS = 100
+CELL = 200
+GOING = ("queued", "running")
+
+pages = Blueprint("pages", __name__)
+
+
+@pages.get("/")
+def home() -> ResponseReturnValue:
+    """A form for SQL, and what may stand in it."""
+    user = asker()
+    fence = asking.fence(user)
+    plain = sorted(n for n in fence.functions or () if not n.startswith("try_"))
+    return render_template(
+        "home.html",
+        user=user,
+        sql=request.args.get("sql", ""),
+        functions=plain,
+        datasets=sorted(fence.relations or ()),
+        queries=asking.history(user, limit=10),
+    )
+
+
+@pages.post("/queries")
+def ask() -> ResponseReturnValue:
+    """Ask the form's query, and go and watch it."""
+    query = asking.ask(asker(), plain_text(request.form.get("sql", "")), {})
+    return redirect(url_for("pages.query", id=query.id))
+
+
+@pages.get("/queries")
+def queries() -> ResponseReturnValue:
+    """What the user asked."""
+    user, search = asker(), plain_text(request.args.get("search", ""))
+    found = asking.history(user, search=search or None)
+    return render_template("queries.html", user=user, search=search, queries=found)
+
+
+@pages.get("/queries/<id>")
+def query(id: str) -> ResponseReturnValue:
+    """A query: how far it is, or its rows."""
+    user = asker()
+    offset = max(0, request.args.get("offset", 0, type=int))
+    found = asking.own(user, id)
+    rows = []
+    if found.stored:
+        rows = asking.shortened(asking.rows(user, id, offset=offset, limit=ROWS)[1], CELL)
+    page = render_template(
+        "query.html",
+        user=user,
+        query=found,
+        rows=rows,
+        offset=offset,
+        next=offset + ROWS if offset + ROWS < (found.rows or 0) else None,
+        previous=max(0, offset - ROWS) if offset else None,
+        going=found.state in GOING,
+    )
+    response = make_response(page)
+    if found.state in GOING:
+        response.headers["Refresh"] = "1"
+    return response
+
+
+@pages.post("/queries/<id>/stop")
+def stop(id: str) -> ResponseReturnValue:
+    """Stop a query."""
+    asking.stop(asker(), id)
+    return redirect(url_for("pages.query", id=id))
+
+
+@pages.get("/enter")
+def enter() -> ResponseReturnValue:
+    """Sign in: a form, or the one-time link that ``kerasql serve`` prints."""
+    if link := request.args.get("link"):
+        return sign_in(_redirect(""), parts().access.redeem(link, address=address()))
+    return render_template("enter.html", then=request.args.get("then", ""), sentence="", name="")
+
+
+@pages.post("/enter")
+def check() -> ResponseReturnValue:
+    """Sign in with the form's name and password."""
+    name, then = request.form.get("name", ""), request.form.get("then", "")
+    try:
+        user = parts().access.sign_in(name, request.form.get("password", ""), address=address())
+    except (NotSignedIn, TooManyAttempts) as error:
+        page = render_template("enter.html", then=then, sentence=str(error), name=name)
+        return page, 429 if isinstance(error, TooManyAttempts) else 401
+    return sign_in(_redirect(then), user)
+
+
+@pages.post("/leave")
+def leave() -> ResponseReturnValue:
+    """Sign out."""
+    user, token = signed()
+    parts().access.revoke_token(token.id, by=user.name)
+    response = redirect(url_for("pages.enter"))
+    response.delete_cookie(COOKIE)
+    return response
+
+
+@pages.get("/healthz")
+def healthz() -> ResponseReturnValue:
+    """Whether the process answers."""
+    return Response("ok\n", mimetype="text/plain")
+
+
+@pages.get("/readyz")
+def readyz() -> ResponseReturnValue:
+    """Whether queries can be asked: the database answers and Spark runs."""
+    known = parts()
+    known.registry.datasets()
+    if not known.queries.is_alive():
+        return Response("Spark has stopped\n", status=503, mimetype="text/plain")
+    return Response("ready\n", mimetype="text/plain")
+
+
+@pages.get("/metrics")
+def metrics() -> ResponseReturnValue:
+    """What Prometheus reads; it brings an admin's token."""
+    administrator()
+    return Response(parts().metrics.text(), mimetype="text/plain; version=0.0.4")
+
+
+def _redirect(then: str) -> Any:
+    """To a page of ours alone."""
+    there = urlsplit(then)
+    ours = then.startswith("/") and not then.startswith(("//", "/\\")) and not there.netloc
+    found: Redirect = redirect(then if ours else url_for("pages.home"))
+    return found
