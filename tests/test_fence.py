@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T  # noqa: N812 - PySpark's own name for it
 
@@ -306,9 +307,11 @@ def test_sparks_own_examples_of_allowed_functions_are_allowed(user: SparkSession
 @pytest.mark.parametrize("name", sorted(FENCED))
 def test_a_session_with_a_hole_is_not_fenced(spark: SparkSession, name: str) -> None:
     session = spark.newSession()
-    if not session.conf.isModifiable(name):
-        pytest.skip("Spark itself lets nobody change it")
     flipped = {"true": "false", "false": "true"}.get(FENCED[name], "LEGACY")
+    if not session.conf.isModifiable(name):
+        with pytest.raises(AnalysisException, match="CANNOT_MODIFY_STATIC_CONFIG"):
+            session.conf.set(name, flipped)
+        return
     session.conf.set(name, flipped)
     with pytest.raises(InvalidInput, match=f"{name} is '{flipped}', not '{FENCED[name]}'"):
         fenced(session, "SELECT 1", Fence())
