@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -84,9 +85,21 @@ def _nodes(values: list[Any]) -> Iterator[Node]:
             yield from _nodes(value)
 
 
-@lru_cache(maxsize=1)
+_compiling = threading.Lock()
+
+
 def _compiled(gateway: Any) -> Any:
-    """An object of the class in Described.java, compiled once in each driver."""
+    """An object of the class in Described.java, compiled once in each driver.
+
+    Once, also when several threads come first: py4j remembers methods by the name of their class,
+    and a second class of the same name has others.
+    """
+    with _compiling:
+        return _compiled_once(gateway)
+
+
+@lru_cache(maxsize=1)
+def _compiled_once(gateway: Any) -> Any:
     jvm = gateway.jvm
     compiler = jvm.org.codehaus.janino.SimpleCompiler()
     compiler.setParentClassLoader(jvm.java.lang.Thread.currentThread().getContextClassLoader())
