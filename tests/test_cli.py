@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from PIL import Image as Pillow
 
 from kerasql.cli import main, preprocess_option
+from kerasql.registry.access import Access
 from kerasql.registry.preprocess import Image, Tensor
 from kerasql.registry.store import connect
 
@@ -109,6 +110,9 @@ def test_queries_print_tables_csv_json_and_parquet(
     with connect(url) as registry:
         registry.register("colors", networks / "image.h5", preprocess=Image(), labels=list("rgb"))
         registry.add_dataset("images", pictures)
+        access = Access(registry)
+        access.add_user("ann")
+        access.grant("select", "images", to="user:ann", by=None)
 
     def query(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "kerasql", "--database", url, "query", *arguments]
@@ -131,6 +135,14 @@ def test_queries_print_tables_csv_json_and_parquet(
     assert "3 rows in rows.parquet" in written.stdout
     table_of = pyarrow.parquet.read_table(tmp_path / "rows.parquet")
     np.testing.assert_allclose([sum(scores) for scores in table_of["s"].to_pylist()], 1, rtol=1e-5)
+    theirs = query("--as", "ann", "--csv", "SELECT count(*) AS n FROM images")
+    assert theirs.stdout.split() == ["n", "3"]
+    refused = query("--as", "ann", "SELECT colors(image) FROM images")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "no function 'colors'; there is no model for you" in refused.stderr
+    nobody = query("--as", "eve", "SELECT 1")
+    assert "no user 'eve'; there is 'ann'" in nobody.stderr
+    assert "Spark" not in nobody.stderr
     as_json = json.loads(query("--json", "SELECT 1 AS a, 2 AS a").stdout)
     assert as_json == {"columns": ["a", "a"], "rows": [[1, 2]], "truncated": False}
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []

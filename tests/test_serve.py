@@ -102,7 +102,7 @@ def test_the_owner_follows_the_link_asks_and_stops_the_server(
     assert said.rstrip().endswith("stopped")
     assert link[0].rpartition("=")[2] not in re.sub(r"sign in, once .*", "", said)
     assert list((tmp_path / "tmp").iterdir()) == []
-    assert running.rpartition("/")[2] in query_states(tmp_path)
+    assert query_states(tmp_path)[running.rpartition("/")[2]] == "interrupted"
 
 
 def query_states(folder: Path) -> dict[str, str]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +12,7 @@ from kerasql.registry.access import User
 from kerasql.registry.errors import AdminsOnly, InvalidQuery, NotFound
 from kerasql.udf.allowed import fence_of
 from kerasql.udf.fence.check import Fence
+from kerasql.udf.running.formats import plain as json_value
 from kerasql.udf.running.query import Estimate, Query
 from kerasql.web.parts import parts
 
@@ -93,7 +91,7 @@ def rows(user: User, id: str, *, offset: int, limit: int) -> tuple[Query, pa.Tab
 
 def plain(table: pa.Table) -> list[list[Any]]:
     """Rows of values that JSON has; bytes as base64."""
-    values = [[_plain(value) for value in column.to_pylist()] for column in table.columns]
+    values = [[json_value(value) for value in column.to_pylist()] for column in table.columns]
     return [list(row) for row in zip(*values, strict=True)]
 
 
@@ -109,21 +107,5 @@ def shortened(table: pa.Table, most: int) -> list[list[Any]]:
 def _short(value: Any, most: int) -> str:
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
-    text = str(_plain(value))
+    text = str(json_value(value))
     return text if len(text) <= most else f"{text[:most]}…"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
-    if isinstance(value, (Decimal, timedelta)):
-        return str(value)
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    return value

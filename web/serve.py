@@ -129,7 +129,6 @@ class Running:
 
     wsgi: WsgiServer
     parts: Parts
-    stop_s: float = 10
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def serve(self) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -589,8 +589,10 @@ def query(
 
     sql = query_text(sql, file)
     limit = setting("KERASQL_ROW_LIMIT") if limit is None else limit
-    with opened(ctx) as registry, spark_session(master, conf) as spark:
+    with ExitStack() as stack:
+        registry = stack.enter_context(opened(ctx))
         fence = fence_of_user(registry, as_user) if as_user else None
+        spark = stack.enter_context(spark_session(master, conf))
         deployment = deploy(spark, registry)
         with notes.status("running …"):
             try:

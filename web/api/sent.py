@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from flask import Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from kerasql.registry.version import NOT_TEXT
-
-
-def in_utc(moment: datetime) -> datetime:
-    """The instant in UTC; without a time zone it is taken for UTC."""
-    try:
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except OverflowError as error:
-        raise ValueError("there is no such moment") from error
-
-
-Moment = Annotated[datetime, AfterValidator(in_utc)]
 
 
 class Bound(BaseModel):
