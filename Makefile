@@ -38,7 +38,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 lock:
-	@uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra s3 --extra connect --group dev \
+	@uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra s3 --extra connect --extra mlflow --group dev \
 		--generate-hashes --no-annotate --custom-compile-command "make lock" \
 		--upgrade pyproject.toml --output-file requirements.lock
 
