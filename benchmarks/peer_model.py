@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.pyfunc import PythonModel  # type: ignore[attr-defined, unused-ignore]
 
 from benchmarks.peers import loaded, scores
 
 
-class Pictures(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # no types where not installed
+class Pictures(PythonModel):  # type: ignore[misc, unused-ignore]  # no types where not installed
     """Scores of encoded pictures."""
 
     def load_context(self, context: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, and_, case, func, insert, or_, select, update
+from sqlalchemy import Engine, Row, Select, and_, case, func, insert, null, or_, select, update
 from sqlalchemy.orm import aliased
 
 from kerasql.registry.database import reading, writing
@@ -19,21 +19,31 @@ SILENT_S = 30
 """How long a server may be silent before its queries are taken for interrupted."""
 MEASURED = 20
 """The last queries of a version from which its speed is taken."""
+LISTED = 1_000
+"""The characters of its SQL that a query in a list has."""
 
 
-def asked() -> Select[*tuple[Any, ...]]:
-    """Whole queries, each with its position in the queue of its server."""
+def asked(*, whole: bool = True) -> Select[*tuple[Any, ...]]:
+    """Queries, each with its position in the queue of its server.
+
+    Where they are not whole their SQL is cut, and their parameters are left out.
+    """
     ahead = aliased(QueryRow)
     older = or_(
         ahead.created_at < QueryRow.created_at,
         and_(ahead.created_at == QueryRow.created_at, ahead.id <= QueryRow.id),
     )
-    position = (
+    before = (
         select(func.count(ahead.id))
         .where(ahead.state == "queued", ahead.server == QueryRow.server, older)
         .scalar_subquery()
     )
-    return select(QueryRow, case((QueryRow.state == "queued", position)).label("position"))
+    columns = {column.name: column for column in QueryRow.__table__.columns}
+    if not whole:
+        columns["sql"] = func.substr(QueryRow.sql, 1, LISTED).label("sql")
+        columns["parameters"] = null().label("parameters")
+    position = case((QueryRow.state == "queued", before)).label("position")
+    return select(*columns.values(), position)
 
 
 class History:
@@ -65,9 +75,12 @@ class History:
     ) -> Sequence[Row[Any]]:
         """The newest queries, of one user, with a text in their SQL, older than the query before.
 
-        An unknown ``before`` is NotFound.
+        Of their SQL they have the first LISTED characters, and no parameters. An unknown
+        ``before`` is NotFound.
         """
-        found = asked().order_by(QueryRow.created_at.desc(), QueryRow.id.desc()).limit(limit)
+        found = (
+            asked(whole=False).order_by(QueryRow.created_at.desc(), QueryRow.id.desc()).limit(limit)
+        )
         if user is not None:
             found = found.where(QueryRow.user == user)
         if search:

@@ -30,6 +30,7 @@ from kerasql.registry.errors import NotFound
 from kerasql.registry.names import PRODUCTION, Ref, check_free
 from kerasql.registry.signature import Output, Signature
 from kerasql.registry.tables import (
+    AliasMoveRow,
     AliasRow,
     ArtifactRow,
     DatasetRow,
@@ -275,6 +276,20 @@ def models_of(rows: Sequence[Row[Any]]) -> list[Model]:
         )
         for name, versions in by_name.items()
     ]
+
+
+def names_state(db: Connection) -> tuple[Any, ...]:
+    """What differs whenever a version or an alias has been added, moved or deleted.
+
+    Numbers are given once, moves are only added: two of these numbers never fall, and while they
+    stand still the third can only fall.
+    """
+    query = select(
+        select(func.sum(ModelRow.last_version)).scalar_subquery(),
+        select(func.count()).select_from(AliasMoveRow).scalar_subquery(),
+        select(func.count()).select_from(VersionRow).scalar_subquery(),
+    )
+    return tuple(db.execute(query).one())
 
 
 def catalog_of(

@@ -44,6 +44,7 @@ from kerasql.registry.names import (
     Ref,
     alias_name,
     dataset_name,
+    function_names,
     model_name,
     parse_ref,
 )
@@ -227,6 +228,13 @@ class RemoteRegistry(Registry):
             )
             for one in self._json("GET", "catalog")["models"]
         ]
+
+    def functions(self) -> dict[str, dict[str, tuple[str, str]]]:
+        """Each model's SQL functions (``names.function_names``); one request."""
+        return {
+            name: function_names(name, aliases, versions)
+            for name, aliases, versions in self.catalog()
+        }
 
     def set_alias(
         self, name: str, version: int, alias: str, *, by: str | None = None, why: str = ""

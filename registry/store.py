@@ -44,6 +44,7 @@ from kerasql.registry.names import (
     alias_name,
     check_free,
     dataset_name,
+    function_names,
     model_name,
     parse_ref,
 )
@@ -116,6 +117,7 @@ class Registry:
     def __init__(self, engine: Engine, artifacts: str = "") -> None:
         self._engine = engine
         self._folder = None
+        self._functions: tuple[Any, dict[str, dict[str, tuple[str, str]]]] = None, {}
         if artifacts:
             with reading(engine) as db:
                 registry_id = db.scalars(select(RegistryRow.id)).one()
@@ -351,6 +353,23 @@ class Registry:
         """(model, alias to number, (number, has scores) of each version) for all; one query."""
         with reading(self._engine) as db:
             return queries.catalog_of(db.execute(queries.overview()).all())
+
+    def functions(self) -> Mapping[str, Mapping[str, tuple[str, str]]]:
+        """Each model's SQL functions (``names.function_names``), not to be changed.
+
+        They are worked out again when a name has changed in the database, whoever changed it.
+        """
+        with reading(self._engine) as db:
+            state = queries.names_state(db)
+            known, functions = self._functions
+            if known != state:
+                catalog = queries.catalog_of(db.execute(queries.overview()).all())
+                functions = {
+                    name: function_names(name, aliases, versions)
+                    for name, aliases, versions in catalog
+                }
+                self._functions = state, functions
+        return functions
 
     def set_alias(
         self, name: str, version: int, alias: str, *, by: str | None = None, why: str = ""

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cheroot.wsgi import Server as WsgiServer
-
 from kerasql.registry.access import Access
 from kerasql.registry.registrations import Registrations
 from kerasql.registry.store import Registry, connect
@@ -39,14 +37,14 @@ class Served:
 def serving(registry: Registry, *, port: int = 0) -> Iterator[Served]:
     """A server for a registry in a database; no queries can be asked."""
     from kerasql.web.app import create_app
+    from kerasql.web.listener import listening
     from kerasql.web.parts import Parts
 
     access, registrations = Access(registry), Registrations(registry)
     no_queries: Any = None
     app = create_app(Parts(registry, access, no_queries, registrations))
-    wsgi = WsgiServer(("127.0.0.1", port), app, numthreads=16)
-    wsgi.shutdown_timeout = 2
-    wsgi.prepare()
+    wsgi = listening("127.0.0.1", port, None, None)
+    wsgi.wsgi_app = app
     thread = threading.Thread(target=wsgi.serve)
     thread.start()
     try:

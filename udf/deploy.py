@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import _parse_datatype_json_string
 
 from kerasql.registry.errors import InvalidInput, KerasqlError, NotFound
-from kerasql.registry.names import function_names, parse_ref
+from kerasql.registry.names import parse_ref
 from kerasql.registry.store import Registry
 from kerasql.registry.version import Version
 from kerasql.udf.arguments import check_types, ordered
@@ -103,13 +103,10 @@ def register_builders(
 
 def chosen_functions(registry: Registry, refs: Iterable[str] | None) -> dict[str, tuple[str, str]]:
     """The SQL functions of the refs, or of every model: name -> (ref, variant)."""
-    every = {
-        model: function_names(model, aliases, versions)
-        for model, aliases, versions in registry.catalog()
-    }
+    every = registry.functions()
     if refs is None:
         return {name: call for functions in every.values() for name, call in functions.items()}
-    chosen = {}
+    chosen = dict[str, tuple[str, str]]()
     for asked in [refs] if isinstance(refs, str) else refs:
         ref = parse_ref(asked)
         if ref.name not in every:

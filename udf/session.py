@@ -36,6 +36,11 @@ SHARED = {
     "spark.driver.maxResultSize": "2g",
     # A task that was stopped and cannot be interrupted loses its Python worker at once.
     "spark.python.task.killTimeout": "100ms",
+    # On a cluster, a task that does not end when it is told to takes its executor with it.
+    "spark.task.reaper.enabled": "true",
+    "spark.task.reaper.killTimeout": "60s",
+    # A join without = sends one side everywhere.
+    "spark.sql.maxBroadcastTableSize": "1g",
 }
 """What a driver is started with whose queries are those of many users (running/)."""
 

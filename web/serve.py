@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 import signal
 import socket
@@ -15,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cheroot.ssl.builtin import BuiltinSSLAdapter
-from cheroot.wsgi import Server as WsgiServer
 from sqlalchemy import make_url
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -26,19 +23,15 @@ from kerasql.registry.registrations import Registrations
 from kerasql.registry.store import Registry, connect
 from kerasql.udf.running.queries import Queries
 from kerasql.udf.session import SHARED, local_session
-from kerasql.web.app import LARGEST_BODY, create_app
+from kerasql.web.app import create_app
+from kerasql.web.listener import Listener, listening
 from kerasql.web.log import log_as_json
 from kerasql.web.metrics import Metrics
 from kerasql.web.parts import Parts
 
-THREADS = 32
-WAITING = 1024
-LARGEST_HEADER = 64 * 2**10
 LINK_S = 900
 SECRETS = ("KERASQL_DATABASE", "KERASQL_TOKEN", "PGPASSWORD")
 """Taken out of the environment before Spark starts: its processes need none of them."""
-
-log = logging.getLogger("kerasql.web")
 
 
 @dataclass(frozen=True)
@@ -127,7 +120,7 @@ def has_administrator(access: Access) -> bool:
 class Running:
     """A server that listens; ``serve`` blocks until ``stop``."""
 
-    wsgi: WsgiServer
+    wsgi: Listener
     parts: Parts
     _stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -160,7 +153,7 @@ def started(
     with connect(with_password(database, os.environ.get("PGPASSWORD"))) as registry:
         access = Access(registry)
         check_address(address, access)
-        wsgi = listening(address)
+        wsgi = listening(address.host, address.port, address.certificate, address.key)
         try:
             progress("starting Spark")
             for name in SECRETS:
@@ -175,7 +168,7 @@ def started(
 
 
 def _with_queries(
-    wsgi: WsgiServer,
+    wsgi: Listener,
     address: Address,
     registry: Registry,
     access: Access,
@@ -200,43 +193,6 @@ def _with_queries(
     finally:
         queries.close(timeout_s=10)
         registrations.close(timeout_s=10)
-
-
-def listening(address: Address) -> WsgiServer:
-    """A server that has its port, before anything slow is started."""
-    server = WsgiServer(
-        (address.host, address.port),
-        None,
-        numthreads=THREADS,
-        request_queue_size=WAITING,
-        shutdown_timeout=5,
-        timeout=60,
-        server_name="kerasql",
-    )
-    if address.certificate:
-        server.ssl_adapter = BuiltinSSLAdapter(str(address.certificate), str(address.key))
-    # Without these cheroot reads whatever is sent, before anybody has signed in. The application's
-    # own limit is lower, because it says so in a sentence.
-    server.max_request_header_size = LARGEST_HEADER
-    server.max_request_body_size = 2 * LARGEST_BODY
-    server.error_log = log_error  # type: ignore[assignment, method-assign]
-    try:
-        if address.port:
-            # Asked first, because cheroot leaves its socket open when this fails.
-            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-            socket.create_server((address.host, address.port), family=family).close()
-        server.prepare()
-    except OSError as error:
-        raise InvalidInput(
-            f"{address.host}:{address.port} cannot be listened on ({error.strerror or error}); "
-            "give another --port"
-        ) from error
-    return server
-
-
-def log_error(message: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-    """What the WSGI server has to say, in the same log."""
-    log.log(level, message.strip(), exc_info=traceback)
 
 
 def from_proxy(application: Any, proxy: str) -> Any:

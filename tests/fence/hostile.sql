@@ -534,3 +534,23 @@ SELECT count(*) FROM range(0, 10, 1, 2000)
 SELECT hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex('x'))))))))))))))))))))))
 SELECT to_json(struct(to_json(struct(to_json(struct(to_json(struct(to_json(struct(to_json(struct(to_json(struct(to_json(struct(to_json(struct('x'))))))))))))))))))
 SELECT format_string('%1$s%1$s%1$s%1$s%1$s%1$s%1$s%1$s', format_string('%1$s%1$s%1$s%1$s%1$s%1$s%1$s%1$s', format_string('%1$s%1$s%1$s%1$s%1$s%1$s%1$s%1$s', format_string('%1$s%1$s%1$s%1$s%1$s%1$s%1$s%1$s', 'x'))))
+
+## bombs of options and exact aggregates
+--> takes no option
+SELECT from_csv('1', 'a INT', map('maxColumns', '2000000000'))
+SELECT from_csv('1', 'a INT', map('INPUTBUFFERSIZE', '2000000000'))
+SELECT from_csv(name, 'a INT', map('mode', 'PERMISSIVE', 'maxCharsPerColumn', '-1')) FROM people
+SELECT schema_of_csv('1', map('maxColumns', '2000000000'))
+SELECT to_csv(struct(1), map('maxColumns', '2000000000'))
+SELECT to_json(struct(1), map('codec', 'x'))
+--> options of .* must be written out
+SELECT from_csv('1', 'a INT', map(concat('max', 'Columns'), '2000000000'))
+SELECT from_csv('1', 'a INT', str_to_map('maxColumns:2000000000', ',', ':'))
+SELECT from_json('1', 'a INT', map_from_arrays(array('mode'), array(name))) FROM people
+--> keep every value in memory
+SELECT median(id) FROM range(5000000)
+SELECT mode(id) FROM range(5000000)
+SELECT percentile(id, 0.5) + 1 FROM range(2000000) GROUP BY id % 2
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) FROM range(2000000)
+SELECT mode(id) OVER (PARTITION BY id % 2) FROM range(2000000)
+SELECT (SELECT median(id) FROM range(5000000)) FROM people

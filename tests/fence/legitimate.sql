@@ -94,6 +94,8 @@ SELECT from_json(note, 'a INT, b ARRAY<STRING>').a, get_json_object(note, '$.a')
 SELECT note:a::INT FROM (SELECT parse_json(note) AS note FROM people);
 SELECT variant_get(parse_json('{"a": 1}'), '$.a', 'int'), try_variant_get(parse_json('{}'), '$.b', 'string'), schema_of_variant(parse_json('1')), is_variant_null(parse_json('null'));
 SELECT from_csv('1,a', 'x INT, y STRING'), to_csv(struct(1, 'a'));
+SELECT from_csv('1;26/08/2026', 'x INT, d DATE', map('sep', ';', 'dateFormat', 'dd/MM/yyyy')), to_json(struct(1 AS x, NULL AS y), map('ignoreNullFields', 'false'));
+SELECT median(id), mode(id % 7), percentile_disc(0.5) WITHIN GROUP (ORDER BY id) FROM range(100000);
 SELECT upper(name), lower(name), length(name), substring(name, 1, 2), left(name, 1), right(name, 1), trim(name), concat(name, '-', city), concat_ws('/', name, city), name || '!', reverse(name), initcap(name), lpad(name, 10, '.'), rpad(name, 10), repeat('-', 3), replace(name, 'a', 'b'), translate(name, 'ab', 'xy'), instr(name, 'a'), locate('a', name), position('a' IN name), split(city, 's'), split_part(city, 's', 1) FROM people;
 SELECT trim(BOTH 'x' FROM 'xax'), ltrim('  a'), rtrim('a  '), overlay('abc' PLACING 'X' FROM 2), substring('abc' FROM 2 FOR 1), format_string('%05.2f %s', 1.5D, 'x'), format_number(12345.678, 2), printf('%d', 1), space(3), soundex('a'), levenshtein('a', 'b'), ascii('a'), chr(65), base64('a'), unbase64('YQ=='), hex('a'), unhex('61'), encode('a', 'utf-8'), decode(X'61', 'utf-8');
 SELECT name LIKE 'A%', name NOT LIKE '%z', name ILIKE 'a%', name RLIKE '^[A-Z][a-z]+$', name REGEXP 'n', name LIKE ANY ('A%', 'B%'), name LIKE ALL ('%a%', '%n%'), name LIKE 'a\_%' ESCAPE '\\', contains(name, 'n'), startswith(name, 'A'), endswith(name, 'a') FROM people;

@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
-from kerasql.registry.errors import InvalidQuery
+from kerasql.registry.errors import InvalidQuery, spelled
 from kerasql.udf.fence.plans import Node
 
 MOST_REPEATED = 20_000
 MOST_SLIDES = 100
 MOST_PARTITIONS = 1_000
 MOST_TOTAL = 1_000_000_000
+MOST_EXACT = 1_000_000
 OWN = 10
 
 FIXED = {
@@ -60,6 +61,23 @@ WRITTEN = {
 }  # fmt: skip
 """Arguments that name a type."""
 
+OPTIONS_AT = {
+    "from_csv": 2, "from_json": 2, "schema_of_csv": 1, "schema_of_json": 1, "to_csv": 1,
+    "to_json": 1,
+}  # fmt: skip
+"""Arguments that hold options."""
+
+OPTIONS = {
+    "allowbackslashescapinganycharacter", "allowcomments", "allownonnumericnumbers",
+    "allownumericleadingzeros", "allowsinglequotes", "allowunquotedcontrolchars",
+    "allowunquotedfieldnames", "columnnameofcorruptrecord", "comment", "dateformat", "delimiter",
+    "dropfieldifallnull", "emptyvalue", "escape", "escapequotes", "ignoreleadingwhitespace",
+    "ignorenullfields", "ignoretrailingwhitespace", "locale", "mode", "nanvalue", "negativeinf",
+    "nullvalue", "positiveinf", "prefersdecimal", "pretty", "primitivesasstring", "quote",
+    "quoteall", "sep", "timestampformat", "timestampntzformat", "timezone",
+}  # fmt: skip
+"""Those that take no memory: ``maxColumns`` makes an array of so many for each row."""
+
 PRODUCTS = {
     "array_join", "concat_ws", "map_zip_with", "regexp_replace", "replace", "transform",
     "transform_keys", "transform_values", "zip_with",
@@ -76,6 +94,9 @@ LONGER = {
 COLLECTS = {
     "array_agg", "collect_list", "collect_set", "collect_union", "listagg", "string_agg",
 }  # fmt: skip
+EXACT = {"Median", "Mode", "Percentile", "PercentileCont", "PercentileDisc"}
+"""Classes of aggregates that keep every distinct value in memory."""
+
 HIGHER = {"transform", "transform_keys", "transform_values", "zip_with", "map_zip_with"}
 VARIABLES = {"UnresolvedNamedLambdaVariable", "NamedLambdaVariable"}
 UNITS = {
@@ -105,6 +126,7 @@ class Growth:
         self.columns: dict[int, tuple[float, float]] = {}
         self.relations: dict[Any, float] = {}
         self.collecting: set[Node] = set()
+        self.exact: set[Node] = set()
 
     def add(self, node: Node) -> None:
         """Raise InvalidQuery where a node makes too much."""
@@ -133,6 +155,8 @@ class Growth:
         self.sizes[node], self.repeated[node] = size, repeated
         if name in COLLECTS or any(child in self.collecting for child in node.children):
             self.collecting.add(node)
+        if node.kind in EXACT or any(child in self.exact for child in node.children):
+            self.exact.add(node)
         if node.id is not None and node.kind != "AttributeReference":
             self.columns[node.id] = (size, repeated)
 
@@ -172,6 +196,12 @@ class Growth:
             for column in node.children:
                 self.columns[column.id or 0] = (float(self.characters), 1)
         below = [self.rows[child] for child in node.children if child.is_plan]
+        if max(below, default=1) > MOST_EXACT and any(c in self.exact for c in node.children):
+            raise InvalidQuery(
+                "median, mode and percentiles keep every value in memory, and the query makes "
+                f"{amount(max(below))} rows of each row of its datasets, over the limit of "
+                f"{MOST_EXACT:,} for them; use approx_percentile, or generate fewer"
+            )
         for column in node.children:
             if column in self.collecting and column.id is not None:
                 size = self.sizes[column] * math.prod(below)
@@ -299,6 +329,7 @@ def check_numbers(node: Node, growth: int) -> None:
                 f"{name}() is asked for {number:,}, over the limit of {limit:,}; ask for less"
             )
     check_written(name, arguments)
+    check_options(name, arguments)
     if name == "approx_count_distinct" and len(arguments) > 1:
         check_deviation(arguments[1])
     elif name in ("format_string", "printf"):
@@ -318,6 +349,25 @@ def check_written(name: str, arguments: list[Node]) -> None:
         inner = arguments[position]
         if inner.kind != "UnresolvedFunction" or inner.fields[0][-1].lower() not in WRITTEN:
             raise InvalidQuery(f"argument {position + 1} of {name}() must be written out as a text")
+
+
+def check_options(name: str, arguments: list[Node]) -> None:
+    """Options are written out, and are of those that say how a text is read or written."""
+    position = OPTIONS_AT.get(name, len(arguments))
+    if position >= len(arguments):
+        return
+    options = arguments[position]
+    pairs = options.fields[1] if options.kind == "UnresolvedFunction" else []
+    if not pairs or options.fields[0][-1].lower() != "map" or not all(map(_is_text, pairs)):
+        raise InvalidQuery(
+            f"the options of {name}() must be written out: map('name', 'value', …) with texts"
+        )
+    for option in pairs[::2]:
+        if option.fields[0].lower() not in OPTIONS:
+            raise InvalidQuery(
+                f"{name}() takes no option {option.fields[0]!r} here; there is "
+                f"{spelled(sorted(OPTIONS))}"
+            )
 
 
 def check_deviation(argument: Node) -> None:

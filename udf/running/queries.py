@@ -165,7 +165,10 @@ class Queries:
         before: str | None = None,
         limit: int = 100,
     ) -> list[Query]:
-        """The newest queries: of a user, with a text in their SQL, older than the id before."""
+        """The newest queries: of a user, with a text in their SQL, older than the id before.
+
+        Of long SQL they have the beginning, and no parameters; ``get`` has all.
+        """
         rows = self._history.page(user=user, search=search, before=before, limit=limit)
         return [query_of(row) for row in rows]
 

@@ -108,6 +108,7 @@ def query_of(row: Any) -> Query:
     return Query(
         **{
             **facts,
+            "parameters": row.parameters or {},
             "progress": row.progress and Progress(**row.progress),
             "columns": tuple((name, kind) for name, kind in row.columns),
             "stats": {ref: Stats(**counts) for ref, counts in row.stats.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
@@ -74,8 +75,8 @@ class Query(Sent):
 
     id: str
     user: str
-    sql: str
-    parameters: dict[str, Any]
+    sql: str = Field(description="In a list, its first 1,000 characters.")
+    parameters: dict[str, Any] = Field(description="In a list, none.")
     state: Literal["queued", "running", "finished", "failed", "stopped", "interrupted"]
     position: int | None = Field(description="Its place in the queue.")
     created_at: datetime
@@ -214,7 +215,7 @@ def shown(query: running.Query) -> Query:
     return Query.of(
         query,
         columns=columns(query),
-        versions=list(query.versions),
+        stats={ref: asdict(stats) for ref, stats in query.stats.items()},
         failed=[Failed(ref=ref, reason=reason, rows=n) for ref, reason, n in query.failed],
     )
 

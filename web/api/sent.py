@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
 from typing import Any, Self
 
 from flask import Response
@@ -10,11 +9,21 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from kerasql.registry.version import NOT_TEXT
 
+_schemas: dict[Any, dict[str, Any]] = {}
+
 
 class Bound(BaseModel):
     """What a request brings: what is described, no more, and text that databases can keep."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @classmethod
+    def model_json_schema(cls, *how: Any, **more: Any) -> dict[str, Any]:
+        """The JSON schema, worked out once: flask-openapi asks for it with every request."""
+        asked = (cls, how, tuple(more.items()))
+        if asked not in _schemas:
+            _schemas[asked] = super().model_json_schema(*how, **more)
+        return _schemas[asked]
 
     @model_validator(mode="before")
     @classmethod
@@ -37,9 +46,10 @@ class Sent(BaseModel):
 
     @classmethod
     def of(cls, fact: Any, **more: Any) -> Self:
-        """The answer's fields, taken from a dataclass."""
-        values = asdict(fact) if is_dataclass(fact) and not isinstance(fact, type) else dict(fact)
-        return cls.model_validate({k: v for k, v in values.items() if k in cls.model_fields} | more)
+        """The answer's fields, taken from the fact's attributes of the same names."""
+        missing = [name for name in cls.model_fields if name not in more]
+        values = {name: getattr(fact, name) for name in missing}
+        return cls.model_validate(values | more, from_attributes=True)
 
 
 def sent(answer: BaseModel, status: int = 200) -> Response:
