@@ -182,6 +182,12 @@ class TooManyQueries(KerasqlError):
     sentence = "{0!r} has {1} queries waiting, which is the limit; stop one, or wait for one"
 
 
+class Busy(KerasqlError):
+    """Args: what the server does, how many at once."""
+
+    sentence = "the server {0} for {1} others now; try again in a moment"
+
+
 class RegistryUnavailable(KerasqlError):
     """Args: the database without its password, the reason and what to do."""
 

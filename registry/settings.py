@@ -97,6 +97,12 @@ SETTINGS = (
         "server; empty leaves that to admins.",
     ),
     Setting(
+        "KERASQL_TRUST_SCIENTISTS",
+        False,
+        "Whether scientists, and not admins alone, may register Python code at a server, which "
+        "runs it as the server's user (on or off).",
+    ),
+    Setting(
         "KERASQL_RESULTS",
         "kerasql-results",
         "Where kerasql serve keeps the rows of queries: a folder, or a URL such as s3://bucket/prefix.",

@@ -156,7 +156,9 @@ def test_a_name_that_collides_is_refused_before_anything_is_sent(
         far.register("m_best", file.with_name("not even there"))
 
 
-def test_a_preprocessor_that_runs_code_needs_its_grant(far: Registry, networks: Path) -> None:
+def test_a_preprocessor_that_runs_code_needs_its_grant(
+    far: Registry, networks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def double(value):  # type: ignore[no-untyped-def]
         import numpy
 
@@ -164,6 +166,9 @@ def test_a_preprocessor_that_runs_code_needs_its_grant(far: Registry, networks: 
 
     with pytest.raises(UntrustedCode):
         far.register("m", networks / "vector.h5", preprocess=double)
+    with pytest.raises(RoleMissing, match="'ann' may not let code run at this server; admins may"):
+        far.register("m", networks / "vector.h5", preprocess=double, trust_code=True)
+    monkeypatch.setenv("KERASQL_TRUST_SCIENTISTS", "on")
     version = far.register("m", networks / "vector.h5", preprocess=double, trust_code=True)
     assert "numpy.asarray" in version.preprocess["row"]["source"]
 

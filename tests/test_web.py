@@ -18,18 +18,18 @@ from hypothesis import HealthCheck, given, settings
 from pyspark.sql import SparkSession
 
 from kerasql.registry.access import Access
-from kerasql.registry.errors import InvalidInput
+from kerasql.registry.errors import Busy, InvalidInput
 from kerasql.registry.registrations import Registrations
 from kerasql.registry.store import Registry, connect
 from kerasql.udf.running.queries import Queries
-from kerasql.web.app import create_app
+from kerasql.web.app import STATUS, create_app
+from kerasql.web.listener import listening
 from kerasql.web.metrics import Metrics
-from kerasql.web.parts import Parts
+from kerasql.web.parts import Parts, Slots
 from kerasql.web.serve import (
     Address,
     check_address,
     from_proxy,
-    listening,
     owner_link,
     with_password,
 )
@@ -76,7 +76,7 @@ def url(
     metrics = Metrics()
     queries = Queries(spark, registry, results=results, server="test", ended=metrics.ended)
     registrations = Registrations(registry)
-    wsgi = listening(Address(port=0))
+    wsgi = listening("127.0.0.1", 0, None, None)
     hosts = ("127.0.0.1", "localhost")
     parts = Parts(registry, access, queries, registrations, hosts=hosts, metrics=metrics)
     wsgi.wsgi_app = create_app(parts)
@@ -392,7 +392,7 @@ def test_the_document_is_openapi(url: str) -> None:
 
 
 def test_others_are_let_in_with_a_password_and_https_alone(
-    tmp_path: Path, sqlite_registry: Registry
+    tmp_path: Path, sqlite_registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = Access(sqlite_registry)
     everywhere = Address(host="0.0.0.0")
@@ -405,6 +405,23 @@ def test_others_are_let_in_with_a_password_and_https_alone(
     with pytest.raises(InvalidInput, match="both --certificate and --key"):
         check_address(Address(host="0.0.0.0", certificate=tmp_path / "c.pem"), known)
     check_address(Address(), known)
+    monkeypatch.setenv("KERASQL_READ_PATHS", "on")
+    check_address(Address(), known)
+    with pytest.raises(InvalidInput, match="KERASQL_READ_PATHS=on would let their SQL open any"):
+        check_address(Address(host="0.0.0.0", proxy="10.0.0.1"), known)
+
+
+def test_what_takes_long_is_done_for_a_few_at_a_time() -> None:
+    slots = Slots("checks files", 2)
+    with slots, slots:
+        with (
+            pytest.raises(Busy, match="checks files for 2 others now; try again in a moment"),
+            slots,
+        ):
+            pass
+        assert STATUS[Busy] == 429
+    with slots, slots:
+        pass
 
 
 def test_behind_a_proxy_on_the_same_machine_others_are_let_in_alike(
@@ -464,7 +481,7 @@ def test_a_text_that_databases_refuse_is_no_outage(url: str) -> None:
 
 def test_a_taken_port_is_told(url: str) -> None:
     with pytest.raises(InvalidInput, match="give another --port"):
-        listening(Address(port=int(url.rpartition(":")[2])))
+        listening("127.0.0.1", int(url.rpartition(":")[2]), None, None)
 
 
 def test_only_the_proxy_speaks_for_others() -> None:

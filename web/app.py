@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException, SecurityError
 import kerasql
 from kerasql.registry.errors import (
     AdminsOnly,
+    Busy,
     Forbidden,
     InUse,
     InvalidInput,
@@ -58,6 +59,7 @@ STATUS: dict[type[KerasqlError], int] = {
     WrongOffset: 409,
     TooManyAttempts: 429,
     TooManyQueries: 429,
+    Busy: 429,
     RegistryUnavailable: 503,
     InvalidQuery: 400,
     InvalidInput: 400,

@@ -45,9 +45,11 @@ def ask(user: User, sql: str, parameters: Mapping[str, Any]) -> Query:
 
 def estimate(user: User, sql: str, parameters: Mapping[str, Any]) -> Estimate:
     """What a query would cost."""
-    return parts().queries.estimate(
-        user.name, plain_sql(sql), parameters=parameters, fence=fence(user)
-    )
+    known = parts()
+    with known.estimates:
+        return known.queries.estimate(
+            user.name, plain_sql(sql), parameters=parameters, fence=fence(user)
+        )
 
 
 def plain_sql(sql: str) -> str:

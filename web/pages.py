@@ -17,6 +17,7 @@ from kerasql.web.who import COOKIE, address, administrator, asker, sign_in, sign
 
 ROWS = 100
 CELL = 200
+LISTED = 100
 GOING = ("queued", "running")
 
 pages = Blueprint("pages", __name__)
@@ -32,7 +33,8 @@ def home() -> ResponseReturnValue:
         "home.html",
         user=user,
         sql=request.args.get("sql", ""),
-        functions=plain,
+        functions=plain[:LISTED],
+        more_functions=len(plain[LISTED:]),
         datasets=sorted(fence.relations or ()),
         queries=asking.history(user, limit=10),
     )

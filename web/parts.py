@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 from flask import current_app
 
 from kerasql.registry.access import Access
+from kerasql.registry.errors import Busy
 from kerasql.registry.registrations import Registrations
 from kerasql.registry.store import Registry
 from kerasql.udf.running.queries import Queries
 from kerasql.web.metrics import Metrics
+
+
+class Slots:
+    """So many requests at a time that take long: threads are left for the others."""
+
+    def __init__(self, what: str, most: int) -> None:
+        self._what, self._most = what, most
+        self._free = threading.Semaphore(most)
+
+    def __enter__(self) -> None:
+        if not self._free.acquire(blocking=False):
+            raise Busy(self._what, self._most)
+
+    def __exit__(self, *error: object) -> None:
+        self._free.release()
 
 
 @dataclass(frozen=True)
@@ -20,7 +37,8 @@ class Parts:
     queries are those of its Spark driver; registrations are the files that it registers.
 
     https says whether browsers reach the server by TLS, its own or its proxy's; hosts are the
-    names that a request may be addressed to (empty: any).
+    names that a request may be addressed to (empty: any). checks and estimates are done while
+    somebody waits.
     """
 
     registry: Registry
@@ -30,6 +48,8 @@ class Parts:
     https: bool = False
     hosts: tuple[str, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
+    checks: Slots = field(default_factory=lambda: Slots("checks files", 4))
+    estimates: Slots = field(default_factory=lambda: Slots("estimates queries", 8))
 
 
 def parts() -> Parts:

@@ -20,6 +20,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from kerasql.registry.access import Access
 from kerasql.registry.errors import InvalidInput
 from kerasql.registry.registrations import Registrations
+from kerasql.registry.settings import setting
 from kerasql.registry.store import Registry, connect
 from kerasql.udf.running.queries import Queries
 from kerasql.udf.session import SHARED, local_session
@@ -97,6 +98,11 @@ def check_address(address: Address, access: Access) -> None:
             raise InvalidInput(f"there is no file {file}; give the PEM file of the certificate")
     if address.is_private:
         return
+    if setting("KERASQL_READ_PATHS"):
+        raise InvalidInput(
+            f"{address.host} can be reached by others and KERASQL_READ_PATHS=on would let their "
+            "SQL open any file of this server's user; set it to off and add datasets instead"
+        )
     if not has_administrator(access):
         raise InvalidInput(
             f"{address.host} can be reached by others and there is no admin with a password; add "

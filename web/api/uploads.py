@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from datetime import datetime
 from typing import Any
 
@@ -37,7 +36,6 @@ PIECE = {
     "required": True,
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
 }
-_checks = threading.Semaphore(2)
 
 
 class NewUpload(Bound):
@@ -137,7 +135,7 @@ def check(body: NewCheck) -> Response:
     user, known = sender(), arriving()
     names = defines(body.code) if body.code else frozenset[str]()
     upload = known.get(user.name, body.upload)
-    with _checks, private_folder() as folder:
+    with parts().checks, private_folder() as folder:
         file = folder / upload.id
         with file.open("wb") as to:
             known.copy(user.name, upload.id, to)
