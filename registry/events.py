@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from kerasql.registry.errors import TooManyAttempts
 from kerasql.registry.tables import EventRow
@@ -42,6 +42,19 @@ def record(
         "address": address and kept(address, 64),
     }
     db.execute(insert(EventRow).values(facts))
+
+
+def count(db: Connection, before: datetime) -> int:
+    """How many events there are from before then."""
+    return db.scalar(select(func.count(EventRow.id)).where(EventRow.at < before)) or 0
+
+
+def forget(db: Connection, before: datetime, *, limit: int) -> int:
+    """Delete the oldest events from before then, at most so many; returns how many."""
+    old = select(EventRow.id).where(EventRow.at < before).order_by(EventRow.id).limit(limit)
+    ids = db.scalars(old.with_for_update()).all()
+    db.execute(delete(EventRow).where(EventRow.id.in_(ids)))
+    return len(ids)
 
 
 def kept(text: str, longest: int) -> str:

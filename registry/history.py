@@ -6,7 +6,21 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, and_, case, func, insert, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    Row,
+    Select,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from kerasql.registry.database import reading, writing
@@ -44,6 +58,15 @@ def asked(*, whole: bool = True) -> Select[*tuple[Any, ...]]:
         columns["parameters"] = null().label("parameters")
     position = case((QueryRow.state == "queued", before)).label("position")
     return select(*columns.values(), position)
+
+
+def _ended(before: datetime) -> ColumnElement[bool]:
+    # When it was asked is no later, and has an index.
+    return and_(
+        QueryRow.created_at < before,
+        QueryRow.ended_at < before,
+        QueryRow.state.not_in(ACTIVE),
+    )
 
 
 class History:
@@ -170,6 +193,26 @@ class History:
         )
         with reading(self._engine) as db:
             return list(db.scalars(query))
+
+    def count(self, before: datetime) -> int:
+        """How many queries ended before then."""
+        with reading(self._engine) as db:
+            return db.scalar(select(func.count(QueryRow.id)).where(_ended(before))) or 0
+
+    def oldest(self, before: datetime, *, limit: int) -> Sequence[Row[Any]]:
+        """The oldest queries that ended before then: their ids, and whether rows are stored."""
+        query = select(QueryRow.id, QueryRow.stored).where(_ended(before))
+        oldest: Select[*tuple[Any, ...]] = query.order_by(QueryRow.created_at).limit(limit)
+        with reading(self._engine) as db:
+            return db.execute(oldest).all()
+
+    def forget(self, names: Sequence[str]) -> int:
+        """Delete queries that have ended, and what their versions did; returns how many."""
+        these = QueryRow.id.in_(names)
+        with writing(self._engine) as db:
+            # In one order, so that two that tidy never wait for each other.
+            db.execute(select(QueryRow.id).where(these).order_by(QueryRow.id).with_for_update())
+            return len(db.execute(delete(QueryRow).where(these).returning(QueryRow.id)).all())
 
     def rate(self, ref: str) -> float | None:
         """Rows a second that a version predicted in its last queries; None without any."""

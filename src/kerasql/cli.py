@@ -749,4 +749,5 @@ def print_table(
 
 # At the end, because it adds its commands to main.
 import kerasql.cli_access  # noqa: E402
+import kerasql.cli_database  # noqa: E402
 import kerasql.cli_serve  # noqa: E402, F401
