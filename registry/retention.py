@@ -94,12 +94,13 @@ def _forget_queries(registry: Registry, before: datetime, remove: Callable[[str]
 
 
 def _forget_events(registry: Registry, before: datetime) -> int:
-    forgotten, deleted = 0, TOGETHER
-    while deleted == TOGETHER:
+    forgotten = 0
+    while True:
         with _half_the_time(), writing(registry._engine) as db:
             deleted = events.forget(db, before, limit=TOGETHER)
+        if not deleted:
+            return forgotten
         forgotten += deleted
-    return forgotten
 
 
 @contextmanager

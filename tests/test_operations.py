@@ -14,6 +14,7 @@ import time
 import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,15 @@ def event(registry: Registry, happened: timedelta, action: str = "grant") -> Non
     row = {"at": NOW - happened, "actor": "ann", "action": action, "object": "m", "detail": {}}
     with writing(engine_of(registry)) as db:
         db.execute(insert(EventRow).values(row))
+
+
+def fill_with_old(registry: Registry, count: int) -> None:
+    """So many queries and events of a year ago."""
+    ended = {"state": "failed", "ended_at": NOW - YEAR, "created_at": NOW - YEAR}
+    happened = {"actor": None, "action": "a", "object": "", "detail": {}, "at": NOW - YEAR}
+    with writing(engine_of(registry)) as db:
+        db.execute(insert(QueryRow), [facts(**ended) for _ in range(count)])
+        db.execute(insert(EventRow), [happened] * count)
 
 
 def nothing(name: str) -> None:
@@ -140,12 +150,7 @@ def test_many_are_deleted_in_small_transactions_beside_a_server_that_writes(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "TOGETHER", 100)
-    engine = engine_of(registry)
-    long_ago = {"state": "failed", "ended_at": NOW - YEAR, "created_at": NOW - YEAR}
-    with writing(engine) as db:
-        db.execute(insert(QueryRow), [facts(**long_ago) for _ in range(1050)])
-        row = {"actor": None, "action": "a", "object": "", "detail": {}, "at": NOW - YEAR}
-        db.execute(insert(EventRow), [row] * 1050)
+    fill_with_old(registry, 1050)
     written, stopped = [], threading.Event()
 
     def serve() -> None:
@@ -165,6 +170,20 @@ def test_many_are_deleted_in_small_transactions_beside_a_server_that_writes(
     assert {row.id for row in registry.history.page(limit=9999)} == set(written)
     # And that of the tidying.
     assert len(Access(registry).events(limit=9999)) == len(written) + 1
+
+
+def test_two_that_tidy_at_once_delete_each_row_once(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "TOGETHER", 50)
+    fill_with_old(registry, 1000)
+    ages = {"queries_older_than": MONTH, "events_older_than": MONTH}
+    with ThreadPoolExecutor(3) as pool:
+        three = [pool.submit(tidy, registry, **ages, remove=nothing, by="ann") for _ in range(3)]
+        done = [one.result() for one in three]
+    assert (sum(one.queries for one in done), sum(one.events for one in done)) == (1000, 1000)
+    assert registry.history.page() == []
+    assert {one.action for one in Access(registry).events()} == {"db.tidy"}
 
 
 def test_stored_rows_go_with_their_query(database_url: str, tmp_path: Path) -> None:
@@ -197,7 +216,7 @@ def test_rows_that_cannot_be_deleted_are_one_sentence_and_the_query_stays(
 
 
 @pytest.mark.parametrize(
-    ("written", "days"), [("90d", 90), ("24h", 1), ("52w", 364), (" 1d ", 1), ("99999d", 99_999)]
+    ("written", "days"), [("90d", 90), ("24h", 1), ("52w", 364), (" 1d ", 1), ("99999w", 699_993)]
 )
 def test_an_age_is_a_number_and_a_unit(written: str, days: int) -> None:
     assert age(written) == timedelta(days=days)
@@ -209,6 +228,7 @@ def test_an_age_is_a_number_and_a_unit(written: str, days: int) -> None:
         ("tidy", "nothing is chosen; give --queries-older-than 90d"),
         ("tidy --queries-older-than 90", "'90' is no age; write 36h, 90d or 8w"),
         ("tidy --queries-older-than -1d", "'-1d' is no age"),
+        ("tidy --queries-older-than 100000d", "'100000d' is no age"),
         ("tidy --events-older-than 23h", "23h is too young; what is younger than a day stays"),
         ("copy models.db", "that is no database URL; write sqlite:///models.db or postgresql://"),
         ("copy https://host", "a registry cannot be kept in 'https'"),
