@@ -35,6 +35,7 @@ from kerasql.registry.database import SIGN_INS, insert_new, lock, reading, writi
 from kerasql.registry.errors import (
     Forbidden,
     InvalidInput,
+    InvalidName,
     NameTaken,
     NotFound,
     NotSignedIn,
@@ -64,6 +65,7 @@ PREFIX = "kerasql_"  # by which a scanner of secrets knows one
 LONGEST_LIFETIME_S = 10 * 366 * 86_400
 MINUTE = timedelta(minutes=1)
 MONTH = timedelta(days=30)
+UNKNOWN = "{0!r} is no user here; ask an admin to add you with: kerasql user add {0}"
 WRONG = "that name and password do not fit; check both, or ask an admin"
 ASK = "ask an admin to grant you {} on one"
 
@@ -163,6 +165,40 @@ class Access:
         if known is None or not right:
             raise NotSignedIn(WRONG)
         return user_of(known)
+
+    def sign_in_with(
+        self, means: str, name_of: Callable[[], str], *, role: str | None = None, address: str
+    ) -> User:
+        """The user whose name somebody else answers for, such as an OpenID provider.
+
+        means is what events call that, such as ``oidc``. name_of asks for the name, and raises
+        NotSignedIn where there is none. A name that is new here is added with the role.
+
+        Raises NotSignedIn for an unknown user without a role for them, and a disabled one. After
+        20 refusals of an address within 15 minutes, TooManyAttempts, before anybody is asked.
+        """
+        with reading(self._engine) as db:
+            # The address alone counts: no refusal has this for a name.
+            events.refuse_too_many(db, f"with:{means}", address, now=self._now())
+        row = None
+        try:
+            name = name_of()
+            if role:
+                with suppress(NameTaken):
+                    self.add_user(name, role=role, by=means)
+            with reading(self._engine) as db:
+                row = db.execute(select(UserRow).where(UserRow.name == user_name(name))).first()
+            if row is None:
+                raise NotSignedIn(UNKNOWN.format(user_name(name)))
+            if row.disabled:
+                raise NotSignedIn(f"{row.name!r} is disabled here; ask an admin")
+        except (NotSignedIn, InvalidName) as error:
+            detail = {"with": means, "why": str(error)}
+            who = row.name if row else None
+            self.record(who, events.REFUSED, detail=detail, address=address)
+            raise NotSignedIn(str(error)) from None
+        self.record(row.name, events.SIGN_IN, detail={"with": means}, address=address)
+        return user_of(row)
 
     def new_token(
         self,

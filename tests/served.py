@@ -34,15 +34,15 @@ class Served:
 
 
 @contextmanager
-def serving(registry: Registry, *, port: int = 0) -> Iterator[Served]:
-    """A server for a registry in a database; no queries can be asked."""
+def serving(registry: Registry, *, port: int = 0, **parts: Any) -> Iterator[Served]:
+    """A server for a registry in a database, of more parts if need be; no queries can be asked."""
     from kerasql.web.app import create_app
     from kerasql.web.listener import listening
     from kerasql.web.parts import Parts
 
     access, registrations = Access(registry), Registrations(registry)
     no_queries: Any = None
-    app = create_app(Parts(registry, access, no_queries, registrations))
+    app = create_app(Parts(registry, access, no_queries, registrations, **parts))
     wsgi = listening("127.0.0.1", port, None, None)
     wsgi.wsgi_app = app
     thread = threading.Thread(target=wsgi.serve)

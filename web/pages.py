@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response as Redirect
 
-from kerasql.registry.errors import NotSignedIn, TooManyAttempts
+from kerasql.registry.errors import KerasqlError, NotSignedIn, TooManyAttempts
 from kerasql.registry.version import plain_text
 from kerasql.web import asking
+from kerasql.web.oidc import ATTEMPT_S, Attempt, Provider, ProviderFailed
 from kerasql.web.parts import parts
 from kerasql.web.who import COOKIE, address, administrator, asker, sign_in, signed
 
@@ -19,6 +29,8 @@ ROWS = 100
 CELL = 200
 LISTED = 100
 GOING = ("queued", "running")
+OURS = re.compile(r"/(?![/\\])[^\t\r\n]*")
+"""A path on this server; browsers leave out tabs and line breaks, and then //host is another."""
 
 pages = Blueprint("pages", __name__)
 
@@ -92,7 +104,7 @@ def enter() -> ResponseReturnValue:
     """Sign in: a form, or the one-time link that ``kerasql serve`` prints."""
     if link := request.args.get("link"):
         return sign_in(_redirect(""), parts().access.redeem(link, address=address()))
-    return render_template("enter.html", then=request.args.get("then", ""), sentence="", name="")
+    return _entrance(then=request.args.get("then", ""))
 
 
 @pages.post("/enter")
@@ -102,9 +114,41 @@ def check() -> ResponseReturnValue:
     try:
         user = parts().access.sign_in(name, request.form.get("password", ""), address=address())
     except (NotSignedIn, TooManyAttempts) as error:
-        page = render_template("enter.html", then=then, sentence=str(error), name=name)
-        return page, 429 if isinstance(error, TooManyAttempts) else 401
+        return _entrance(error, then=then, name=name)
     return sign_in(_redirect(then), user)
+
+
+@pages.get("/enter/oidc/begin")
+def begin() -> ResponseReturnValue:
+    """Sign in at the OpenID provider."""
+    then = request.args.get("then", "")
+    try:
+        there, attempt = _provider().begin(then, back=_back())
+    except ProviderFailed as error:
+        return _entrance(error, then=then)
+    response: Redirect = redirect(there)
+    response.set_cookie(_cookie(), attempt.cookie, max_age=ATTEMPT_S, **_kept())
+    return response
+
+
+@pages.get("/enter/oidc")
+def came_back() -> ResponseReturnValue:
+    """Sign in with what the browser brings back from the provider."""
+    provider, answer, then = _provider(), request.args, ""
+    try:
+        attempt = Attempt.of(request.cookies.get(_cookie(), ""), answer.get("state", ""))
+        then = attempt.then
+        user = parts().access.sign_in_with(
+            "oidc",
+            lambda: provider.name_for(attempt, answer, back=_back()),
+            role=provider.role,
+            address=address(),
+        )
+        response = sign_in(_redirect(then), user)
+    except (NotSignedIn, TooManyAttempts, ProviderFailed) as error:
+        response = _entrance(error, then=then)
+    response.delete_cookie(_cookie(), **_kept())
+    return response
 
 
 @pages.post("/leave")
@@ -140,9 +184,35 @@ def metrics() -> ResponseReturnValue:
     return Response(parts().metrics.text(), mimetype="text/plain; version=0.0.4")
 
 
+def _entrance(error: KerasqlError | None = None, *, then: str, name: str = "") -> Response:
+    """The page to sign in at, with what went wrong."""
+    sentence, provider = str(error or ""), parts().provider
+    page = render_template("enter.html", then=then, sentence=sentence, name=name, provider=provider)
+    status = {TooManyAttempts: 429, NotSignedIn: 401, ProviderFailed: 503}
+    return make_response(page, status[type(error)] if error else 200)
+
+
+def _provider() -> Provider:
+    """Whom people may sign in with; 404 where there is nobody."""
+    return parts().provider or abort(404)
+
+
+def _back() -> str:
+    """Where the provider sends a browser back to."""
+    return url_for("pages.came_back", _external=True)
+
+
+def _cookie() -> str:
+    """The name of an attempt's cookie; with __Host- no other server of the domain can set it."""
+    return "__Host-kerasql-oidc" if parts().https else "kerasql-oidc"
+
+
+def _kept() -> dict[str, Any]:
+    """How a browser keeps an attempt's cookie, and forgets it."""
+    return {"httponly": True, "samesite": "Lax", "secure": parts().https}
+
+
 def _redirect(then: str) -> Any:
     """To a page of ours alone."""
-    there = urlsplit(then)
-    ours = then.startswith("/") and not then.startswith(("//", "/\\")) and not there.netloc
-    found: Redirect = redirect(then if ours else url_for("pages.home"))
+    found: Redirect = redirect(then if OURS.fullmatch(then) else url_for("pages.home"))
     return found

@@ -13,6 +13,7 @@ from kerasql.registry.registrations import Registrations
 from kerasql.registry.store import Registry
 from kerasql.udf.running.queries import Queries
 from kerasql.web.metrics import Metrics
+from kerasql.web.oidc import Provider
 
 
 class Slots:
@@ -37,8 +38,8 @@ class Parts:
     queries are those of its Spark driver; registrations are the files that it registers.
 
     https says whether browsers reach the server by TLS, its own or its proxy's; hosts are the
-    names that a request may be addressed to (empty: any). checks and estimates are done while
-    somebody waits.
+    names that a request may be addressed to (empty: any). provider is whom people may sign in
+    with beside their password. checks and estimates are done while somebody waits.
     """
 
     registry: Registry
@@ -50,6 +51,7 @@ class Parts:
     metrics: Metrics = field(default_factory=Metrics)
     checks: Slots = field(default_factory=lambda: Slots("checks files", 4))
     estimates: Slots = field(default_factory=lambda: Slots("estimates queries", 8))
+    provider: Provider | None = None
 
 
 def parts() -> Parts:

@@ -28,10 +28,11 @@ from kerasql.web.app import create_app
 from kerasql.web.listener import Listener, listening
 from kerasql.web.log import log_as_json
 from kerasql.web.metrics import Metrics
+from kerasql.web.oidc import Provider
 from kerasql.web.parts import Parts
 
 LINK_S = 900
-SECRETS = ("KERASQL_DATABASE", "KERASQL_TOKEN", "PGPASSWORD")
+SECRETS = ("KERASQL_DATABASE", "KERASQL_TOKEN", "KERASQL_OIDC_SECRET", "PGPASSWORD")
 """Taken out of the environment before Spark starts: its processes need none of them."""
 
 
@@ -149,6 +150,7 @@ def started(
     results: str,
     master: str = "local[*]",
     conf: Mapping[str, str] | None = None,
+    provider: Provider | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Iterator[Running]:
     """A server on the address with a Spark driver; both are gone at the end.
@@ -166,7 +168,7 @@ def started(
                 os.environ.pop(name, None)
             spark = local_session(master=master, conf={**SHARED, **(conf or {})})
             try:
-                yield from _with_queries(wsgi, address, registry, access, spark, results)
+                yield from _with_queries(wsgi, address, registry, access, spark, results, provider)
             finally:
                 spark.stop()
         finally:
@@ -180,6 +182,7 @@ def _with_queries(
     access: Access,
     spark: Any,
     results: str,
+    provider: Provider | None,
 ) -> Iterator[Running]:
     metrics = Metrics()
     queries = Queries(
@@ -192,7 +195,9 @@ def _with_queries(
     registrations = Registrations(registry)
     try:
         hosts = ("localhost", "127.0.0.1", "[::1]") if address.is_private else ()
-        parts = Parts(registry, access, queries, registrations, address.https, hosts, metrics)
+        parts = Parts(
+            registry, access, queries, registrations, address.https, hosts, metrics, provider
+        )
         application: Any = create_app(parts)
         wsgi.wsgi_app = from_proxy(application, address.proxy) if address.proxy else application
         yield Running(wsgi, parts)
