@@ -248,6 +248,14 @@ def test_the_way_back_is_gone_once(served: Served) -> None:
     assert "invalid_grant" in alert(replayed)
 
 
+def test_a_code_that_the_provider_never_gave_is_refused(served: Served) -> None:
+    for code in ("", "x", "é\U0001f600", "%zz", "a b&c=d", "\x00\n", 5000 * "x"):
+        browser = requests.Session()
+        state = parse_qs(urlsplit(begun(browser, served.url).url).query)["state"][0]
+        back = browser.get(f"{served.url}/enter/oidc", params={"state": state, "code": code})
+        assert (back.status_code, "did not sign you in" in alert(back)) == (401, True), code
+
+
 def test_saying_no_at_the_provider_is_told(served: Served) -> None:
     browser = requests.Session()
     answer = browser.post(begun(browser, served.url).url, data={"action": "deny"})
@@ -625,6 +633,18 @@ def test_keys_are_remembered_and_asked_for_again_when_one_is_new(
     forger.key = ECKey.generate_key("P-256", auto_kid=True)
     assert went(tricked.url).ok
     assert forger.asked.count("/jwks") == 2
+
+
+def test_a_key_that_was_withdrawn_is_believed_for_an_hour_at_most(
+    tricked: Served, forger: Forger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stolen = forger.key
+    monkeypatch.setattr("kerasql.web.oidc.REMEMBERED_S", -1)
+    assert went(tricked.url).ok
+    forger.key = ECKey.generate_key("P-256", auto_kid=True)
+    header = {"alg": "ES256", "kid": stolen.kid}
+    forger.id_token = lambda forger, claims: jwt.encode(header, claims, stolen)
+    assert went(tricked.url).status_code == 401
 
 
 def test_an_address_is_refused_twenty_times_and_then_has_to_wait(
