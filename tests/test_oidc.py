@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -49,18 +49,33 @@ NO_TOKENS = ("", "x", "a.b.c", "é.é.é", "....", None, 3, {}, 200_000 * "x")
 Token = dict[str, Any]
 
 
-def honest(port: int = 0) -> AbstractContextManager[Any]:
-    """A provider that signs in whoever types a name."""
-    from oidc_provider_mock import run_server_in_thread
+@contextmanager
+def answering(app: Flask, port: int = 0) -> Iterator[int]:
+    """The port at which an application answers."""
+    wsgi = WsgiServer(("127.0.0.1", port), app, numthreads=4)
+    wsgi.shutdown_timeout = 2
+    wsgi.prepare()
+    thread = threading.Thread(target=wsgi.serve)
+    thread.start()
+    try:
+        yield wsgi.bind_addr[1]
+    finally:
+        wsgi.stop()
+        thread.join()
 
-    return run_server_in_thread(port)
+
+def honest() -> Flask:
+    """A provider that signs in whoever types a name."""
+    from oidc_provider_mock import app
+
+    return app()
 
 
 @pytest.fixture
 def issuer() -> Iterator[str]:
     """That provider's URL; it knows ann, and eve whose address nobody has verified."""
-    with honest() as server:
-        url = f"http://localhost:{server.server_port}"
+    with answering(honest()) as port:
+        url = f"http://localhost:{port}"
         knows(url, "ann", email="Ann@example.org", email_verified=True, preferred_username="ann")
         knows(url, "eve", email="ann@example.org", email_verified=False)
         yield url
@@ -367,7 +382,7 @@ def test_a_provider_that_is_away_keeps_nobody_with_a_password_out(
         browser = requests.Session()
         form = {"name": "ann@example.org", "password": PASSWORD, "then": ME}
         assert browser.post(f"{one.url}/enter", data=form).json()["user"]
-        with honest(port):
+        with answering(honest(), port):
             knows(url, "ann", email="ann@example.org", email_verified=True)
             assert signed_in(one.url).ok
             browser = requests.Session()
@@ -489,24 +504,10 @@ def of_an_unknown_key(forger: Forger, claims: Token) -> str:
 
 @pytest.fixture
 def forger() -> Iterator[Forger]:
-    with running(Forger()) as one:
+    one = Forger()
+    with answering(one.app) as port:
+        one.url = f"http://127.0.0.1:{port}"
         yield one
-
-
-@contextmanager
-def running(forger: Forger) -> Iterator[Forger]:
-    """The provider, while it answers."""
-    wsgi = WsgiServer(("127.0.0.1", 0), forger.app, numthreads=4)
-    wsgi.shutdown_timeout = 2
-    wsgi.prepare()
-    forger.url = f"http://127.0.0.1:{wsgi.bind_addr[1]}"
-    thread = threading.Thread(target=wsgi.serve)
-    thread.start()
-    try:
-        yield forger
-    finally:
-        wsgi.stop()
-        thread.join()
 
 
 @pytest.fixture
