@@ -6,7 +6,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kerasql.registry.errors import InvalidInput, KerasqlError, spelled
@@ -87,68 +88,61 @@ def opened(ctx: click.Context) -> Iterator[Registry]:
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
-@main.command()
-@click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="In place of FILE: weights, with --architecture or with --code that has build().",
+REGISTERING = (
+    click.option(
+        "--code",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Python source of custom layers, and a function for each Lambda; needs --trust-code.",
+    ),
+    click.option(
+        "--preprocess",
+        multiple=True,
+        metavar="SPEC",
+        help="image:size=224x224,scale=tf · tensor:scale=0.5 · file.py:function · JSON; "
+        "for several inputs INPUT=SPEC, once for each.",
+    ),
+    click.option(
+        "--labels",
+        multiple=True,
+        metavar="FILE",
+        help="Class names, a line each or CSV; [OUTPUT=]FILE.",
+    ),
+    click.option(
+        "--label", multiple=True, help="One class name; repeat in the order of the scores."
+    ),
+    click.option("--output", multiple=True, metavar="KIND", help="label, top_k, scores or value."),
+    click.option("--threshold", type=float, default=0.5, show_default=True),
+    click.option("--top-k", type=int, default=5, show_default=True),
+    click.option("--columns", metavar="A,B,…", help="Names of a tabular input's numbers."),
+    click.option("--engine", help="openvino or keras (default: the faster one that equals Keras)."),
+    click.option(
+        "--precision",
+        default="f32",
+        show_default=True,
+        help="f32, or bf16: faster, no longer equal to Keras; show says by how much.",
+    ),
+    click.option(
+        "--trust-code",
+        is_flag=True,
+        help="Let the given Python source run: here in a child process, and on executors.",
+    ),
+    click.option("--description", default=""),
+    click.option("--tag", "tags", multiple=True),
+    click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER"),
+    click.option("--owner", default=None, help="Who answers for it (default: you)."),
 )
-@click.option(
-    "--architecture",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The model's to_json() or to_yaml().",
-)
-@click.option(
-    "--code",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Python source of custom layers, and a function for each Lambda; needs --trust-code.",
-)
-@click.option(
-    "--preprocess",
-    multiple=True,
-    metavar="SPEC",
-    help="image:size=224x224,scale=tf · tensor:scale=0.5 · file.py:function · JSON; "
-    "for several inputs INPUT=SPEC, once for each.",
-)
-@click.option(
-    "--labels",
-    multiple=True,
-    metavar="FILE",
-    help="Class names, a line each or CSV; [OUTPUT=]FILE.",
-)
-@click.option("--label", multiple=True, help="One class name; repeat in the order of the scores.")
-@click.option("--output", multiple=True, metavar="KIND", help="label, top_k, scores or value.")
-@click.option("--threshold", type=float, default=0.5, show_default=True)
-@click.option("--top-k", type=int, default=5, show_default=True)
-@click.option("--columns", metavar="A,B,…", help="Names of a tabular input's numbers.")
-@click.option("--engine", help="openvino or keras (default: the faster one that equals Keras).")
-@click.option(
-    "--precision",
-    default="f32",
-    show_default=True,
-    help="f32, or bf16: faster, no longer equal to Keras; show says by how much.",
-)
-@click.option(
-    "--trust-code",
-    is_flag=True,
-    help="Let the given Python source run: here in a child process, and on executors.",
-)
-@click.option("--description", default="")
-@click.option("--tag", "tags", multiple=True)
-@click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER")
-@click.option("--owner", default=None, help="Who answers for it (default: you).")
-@as_json
-@click.pass_context
-def register(
-    ctx: click.Context,
-    /,
-    name: str,
-    file: Path | None,
+
+
+def registering(command: Any) -> Any:
+    """A command with the options of ``Registry.register``, wherever its file comes from."""
+    for option in reversed(REGISTERING):
+        command = option(command)
+    return command
+
+
+def given(
+    *,
     preprocess: Sequence[str],
     labels: Sequence[str],
     label: Sequence[str],
@@ -156,27 +150,38 @@ def register(
     columns: str | None,
     metrics: Sequence[str],
     owner: str | None,
-    as_json: bool,
     **facts: Any,
-) -> None:
-    """Put FILE (.h5 or .keras, of any Keras) into the registry as the next version of NAME."""
+) -> dict[str, Any]:
+    """Those options as ``Registry.register`` takes them."""
     if labels and label:
         raise InvalidInput("give the class names as --labels FILE or as --label, not both")
-    with opened(ctx) as registry, notes.status("starting") as status:
-        version = registry.register(
-            name,
-            file,
-            preprocess=named(preprocess, preprocess_option),
-            labels=list(label) or named(labels, Path),
-            output=named(output, str),
-            columns=columns.split(",") if columns else None,
-            metrics=dict(metric_option(one) for one in metrics),
-            owner=owner or user(),
-            progress=lambda step: (
-                status.update(f"{step} …") if notes.is_terminal else notes.print(f"{step} …")
-            ),
-            **facts,
-        )
+    return facts | {
+        "preprocess": named(preprocess, preprocess_option),
+        "labels": list(label) or named(labels, Path),
+        "output": named(output, str),
+        "columns": columns.split(",") if columns else None,
+        "metrics": dict(metric_option(one) for one in metrics),
+        "owner": owner or user(),
+    }
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """What shows the steps of a registration: one at a time on a terminal, else a line each."""
+    with notes.status("starting") as status:
+
+        def show(step: str) -> None:
+            line = escape(f"{step} …")
+            if notes.is_terminal:
+                status.update(line)
+            else:
+                notes.print(line)
+
+        yield show
+
+
+def print_registered(version: Version, *, as_json: bool) -> None:
+    """What became of a registration."""
     if as_json:
         print_json(version.to_json())
         return
@@ -194,6 +199,43 @@ def register(
         notes.print(
             f"to make it production: kerasql alias {version.name} {version.number} production"
         )
+
+
+@main.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="In place of FILE: weights, with --architecture or with --code that has build().",
+)
+@click.option(
+    "--architecture",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The model's to_json() or to_yaml().",
+)
+@registering
+@as_json
+@click.pass_context
+def register(
+    ctx: click.Context,
+    /,
+    name: str,
+    file: Path | None,
+    weights: Path | None,
+    architecture: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Put FILE (.h5 or .keras, of any Keras) into the registry as the next version of NAME."""
+    facts = given(**options)
+    with opened(ctx) as registry, steps() as progress:
+        version = registry.register(
+            name, file, weights=weights, architecture=architecture, progress=progress, **facts
+        )
+    print_registered(version, as_json=as_json)
 
 
 def upgrade_lines(inspection: Mapping[str, Any]) -> list[str]:
@@ -750,4 +792,5 @@ def print_table(
 # At the end, because it adds its commands to main.
 import kerasql.cli_access  # noqa: E402
 import kerasql.cli_database  # noqa: E402
+import kerasql.cli_import  # noqa: E402
 import kerasql.cli_serve  # noqa: E402, F401
