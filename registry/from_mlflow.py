@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import requests
 import yaml
+from requests.exceptions import SSLError
 
 from kerasql.registry.errors import (
     InvalidFile,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 MLMODEL = "MLmodel"
 MLMODEL_BYTES = 2**20
 SUFFIXES = (".keras", ".h5", ".hdf5")
+CODE = ("custom_objects.cloudpickle", "code")
 NUMBERS = {"integer", "long", "float", "double"}
 NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
 
@@ -132,21 +134,23 @@ def import_mlflow(
                 **given,
             )
         except RefusedFile as error:
-            if not fetched.pickled:
+            if not fetched.left:
                 raise
-            left = f"MLflow's {spelled(fetched.pickled)} beside it is not loaded: it is a pickle"
+            left = f"what MLflow keeps beside it ({spelled(fetched.left)}) is never run"
             raise RefusedFile(error.args[0], f"{error.args[1]}; {left}") from error
 
 
 def free_name(registry: Registry, name: str | None, source: Source, uri: str) -> str:
     """The model's name in the registry, checked before anything is fetched for it."""
-    if not (name or source.name):
+    chosen = name or source.name
+    if not chosen:
         raise InvalidInput(f"{uri} has no registered name in MLflow; give one: name= (--name)")
     try:
-        registry.check_name(str(name or source.name))
+        registry.check_name(chosen)
     except InvalidName as error:
-        raise InvalidName(*error.args[:2], f"{error.args[2]}; give one: name= (--name)") from error
-    return str(name or source.name)
+        _, kind, wrong = error.args
+        raise InvalidName(chosen, kind, f"{wrong}; give another: name= (--name)") from error
+    return chosen
 
 
 @contextmanager
@@ -176,7 +180,8 @@ def answering(tracking_uri: str | None) -> Iterator[MlflowClient]:
 
 def reason(error: Exception) -> str:
     """Why MLflow cannot be asked."""
-    if isinstance(error.__context__, requests.ConnectionError):
+    cause = error.__context__
+    if isinstance(cause, requests.ConnectionError) and not isinstance(cause, SSLError):
         return "it does not answer; is it running, and is that its address?"
     return shown(str(error).partition("\n")[0], 300)
 
@@ -327,12 +332,12 @@ def finite(metrics: Mapping[str, float]) -> dict[str, float]:
 class Fetched:
     """What was taken of a model's folder: the Keras file and names of columns that fit it.
 
-    pickled are the custom objects beside it, which were not.
+    left is the code beside it, pickled or not, which was not.
     """
 
     file: Path
     columns: tuple[str, ...] | None
-    pickled: tuple[str, ...]
+    left: tuple[str, ...]
 
 
 def fetch(client: MlflowClient, source: Source, uri: str, folder: Path, step: Progress) -> Fetched:
@@ -353,7 +358,7 @@ def fetch(client: MlflowClient, source: Source, uri: str, folder: Path, step: Pr
     return Fetched(
         file,
         fitting_columns(mlmodel, file),
-        tuple(one for one in sorted(sizes) if one.endswith("custom_objects.cloudpickle")),
+        tuple(one for one in sorted(sizes) if one.endswith(CODE)),
     )
 
 

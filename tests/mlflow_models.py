@@ -82,6 +82,7 @@ def main(uri: str, folder: Path) -> None:
             classifier(Doubled()),
             name="custom",
             registered_model_name="Custom Layers",
+            code_paths=[__file__],
             custom_objects={"Trap": Trap(folder / "unpickled")},
             **NEEDS,
         )
