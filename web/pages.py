@@ -18,7 +18,7 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response as Redirect
 
-from kerasql.registry.errors import KerasqlError, NotSignedIn, TooManyAttempts
+from kerasql.registry.errors import Busy, KerasqlError, NotSignedIn, TooManyAttempts
 from kerasql.registry.version import plain_text
 from kerasql.web import asking
 from kerasql.web.oidc import ATTEMPT_S, Attempt, Provider, ProviderFailed
@@ -123,8 +123,9 @@ def begin() -> ResponseReturnValue:
     """Sign in at the OpenID provider."""
     then = request.args.get("then", "")
     try:
-        there, attempt = _provider().begin(then, back=_back())
-    except ProviderFailed as error:
+        with parts().visits:
+            there, attempt = _provider().begin(then, back=_back())
+    except (Busy, ProviderFailed) as error:
         return _entrance(error, then=then)
     response: Redirect = redirect(there)
     response.set_cookie(_cookie(), attempt.cookie, max_age=ATTEMPT_S, **_kept())
@@ -138,14 +139,15 @@ def came_back() -> ResponseReturnValue:
     try:
         attempt = Attempt.of(request.cookies.get(_cookie(), ""), answer.get("state", ""))
         then = attempt.then
-        user = parts().access.sign_in_with(
-            "oidc",
-            lambda: provider.name_for(attempt, answer, back=_back()),
-            role=provider.role,
-            address=address(),
-        )
+        with parts().visits:
+            user = parts().access.sign_in_with(
+                "oidc",
+                lambda: provider.name_for(attempt, answer, back=_back()),
+                role=provider.role,
+                address=address(),
+            )
         response = sign_in(_redirect(then), user)
-    except (NotSignedIn, TooManyAttempts, ProviderFailed) as error:
+    except (Busy, NotSignedIn, TooManyAttempts, ProviderFailed) as error:
         response = _entrance(error, then=then)
     response.delete_cookie(_cookie(), **_kept())
     return response
@@ -188,7 +190,7 @@ def _entrance(error: KerasqlError | None = None, *, then: str, name: str = "") -
     """The page to sign in at, with what went wrong."""
     sentence, provider = str(error or ""), parts().provider
     page = render_template("enter.html", then=then, sentence=sentence, name=name, provider=provider)
-    status = {TooManyAttempts: 429, NotSignedIn: 401, ProviderFailed: 503}
+    status = {Busy: 429, TooManyAttempts: 429, NotSignedIn: 401, ProviderFailed: 503}
     return make_response(page, status[type(error)] if error else 200)
 
 

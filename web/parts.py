@@ -39,7 +39,8 @@ class Parts:
 
     https says whether browsers reach the server by TLS, its own or its proxy's; hosts are the
     names that a request may be addressed to (empty: any). provider is whom people may sign in
-    with beside their password. checks and estimates are done while somebody waits.
+    with beside their password. checks, estimates and visits to the provider are what somebody
+    waits for.
     """
 
     registry: Registry
@@ -51,6 +52,7 @@ class Parts:
     metrics: Metrics = field(default_factory=Metrics)
     checks: Slots = field(default_factory=lambda: Slots("checks files", 4))
     estimates: Slots = field(default_factory=lambda: Slots("estimates queries", 8))
+    visits: Slots = field(default_factory=lambda: Slots("asks its OpenID provider", 8))
     provider: Provider | None = None
 
 

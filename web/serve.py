@@ -196,7 +196,14 @@ def _with_queries(
     try:
         hosts = ("localhost", "127.0.0.1", "[::1]") if address.is_private else ()
         parts = Parts(
-            registry, access, queries, registrations, address.https, hosts, metrics, provider
+            registry,
+            access,
+            queries,
+            registrations,
+            https=address.https,
+            hosts=hosts,
+            metrics=metrics,
+            provider=provider,
         )
         application: Any = create_app(parts)
         wsgi.wsgi_app = from_proxy(application, address.proxy) if address.proxy else application
