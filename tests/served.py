@@ -1,4 +1,4 @@
-"""A server in a thread of the test process: the real application on a real port, without Spark."""
+"""A server in a thread of the test process: the real application on a real port."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kerasql.registry.access import Access
 from kerasql.registry.registrations import Registrations
 from kerasql.registry.store import Registry, connect
+
+if TYPE_CHECKING:
+    from flask_openapi import OpenAPI
+
+    from kerasql.udf.running.queries import Queries
 
 
 @dataclass
@@ -21,6 +26,7 @@ class Served:
     registry: Registry
     access: Access
     registrations: Registrations
+    app: OpenAPI
 
     def token(self, name: str, role: str) -> str:
         """A token of a user, who is added where there is none."""
@@ -34,21 +40,27 @@ class Served:
 
 
 @contextmanager
-def serving(registry: Registry, *, port: int = 0, **parts: Any) -> Iterator[Served]:
-    """A server for a registry in a database, of more parts if need be; no queries can be asked."""
+def serving(
+    registry: Registry, *, port: int = 0, queries: Queries | None = None, **parts: Any
+) -> Iterator[Served]:
+    """A server for a registry in a database, of more parts if need be.
+
+    Without a driver's queries none can be asked.
+    """
     from kerasql.web.app import create_app
     from kerasql.web.listener import listening
     from kerasql.web.parts import Parts
 
     access, registrations = Access(registry), Registrations(registry)
-    no_queries: Any = None
-    app = create_app(Parts(registry, access, no_queries, registrations, **parts))
+    driver: Any = queries
+    app = create_app(Parts(registry, access, driver, registrations, **parts))
     wsgi = listening("127.0.0.1", port, None, None)
     wsgi.wsgi_app = app
     thread = threading.Thread(target=wsgi.serve)
     thread.start()
     try:
-        yield Served(f"http://127.0.0.1:{wsgi.bind_addr[1]}", registry, access, registrations)
+        url = f"http://127.0.0.1:{wsgi.bind_addr[1]}"
+        yield Served(url, registry, access, registrations, app)
     finally:
         wsgi.stop()
         thread.join()
