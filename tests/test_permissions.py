@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -426,45 +427,82 @@ def test_a_token_is_of_one_kind_and_no_other_is_tried(served: Served) -> None:
     assert status("Basic", secrets["api"], secrets["browser"]) == 401
 
 
+CHANGES: dict[str, tuple[str, Callable[[Access, str, str], object]]] = {
+    "ungranted": (
+        "analyst",
+        lambda access, name, privilege: access.ungrant(
+            privilege, "called", to=f"user:{name}", by=None
+        ),
+    ),
+    "demoted": ("scientist", lambda access, name, _: access.set_role(name, "analyst", by=None)),
+    "disabled": ("admin", lambda access, name, _: access.disable(name, by=None)),
+    "unchanged": ("analyst", lambda access, name, privilege: None),
+}
+"""What may happen to a user who waits: the role before, and the change."""
+
+
+@contextmanager
+def changing(served: Served, privilege: str) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
+    """For each change the header of a user who has the privilege, and what makes the changes."""
+    access, headers = served.access, {}
+    access.grant(privilege, "called", to="role:scientist", by=None)
+    for how, (role, _) in CHANGES.items():
+        token = served.token(f"{privilege}.{how}", role)
+        headers[how] = {"Authorization": f"Bearer {token}"}
+        if role == "analyst":
+            access.grant(privilege, "called", to=f"user:{privilege}.{how}", by=None)
+
+    def change() -> None:
+        for how, (_, make) in CHANGES.items():
+            make(access, f"{privilege}.{how}", privilege)
+
+    try:
+        yield headers, change
+    finally:
+        access.ungrant(privilege, "called", to="role:scientist", by=None)
+
+
 def test_what_a_user_may_is_asked_when_their_query_has_its_turn(
     served: Served, queries: Queries
 ) -> None:
-    access = served.access
-    changes: dict[str, Callable[[], object]] = {
-        "ungranted": lambda: access.ungrant("execute", "called", to="user:ungranted", by=None),
-        "demoted": lambda: access.set_role("demoted", "analyst", by=None),
-        "switched_off": lambda: access.disable("switched_off", by=None),
-        "promoted": lambda: access.set_role("promoted", "admin", by=None),
-    }
-    roles = {"demoted": "scientist", "switched_off": "admin"}
-    headers = {name: bearer(served, name, roles.get(name, "analyst")) for name in changes}
-    access.grant("execute", "called", to="user:ungranted", by=None)
-    access.grant("execute", "called", to="role:scientist", by=None)
-    queries.limits = replace(queries.limits, running=0)
-    waiting = {name: ask(served, header) for name, header in headers.items()}
-    for change in changes.values():
+    def ask(headers: Mapping[str, str]) -> str:
+        body, url = {"sql": "SELECT called(array(1, 2, 3, 4))"}, f"{served.url}/api/v1/queries"
+        answer = requests.post(url, json=body, headers=headers, timeout=DEADLINE_S)
+        return str(answer.json()["id"])
+
+    with changing(served, "execute") as (headers, change):
+        queries.limits = replace(queries.limits, running=0)
+        waiting = {how: ask(header) for how, header in headers.items()}
         change()
-    queries.limits = Limits()
-    ask(served, bearer(served, "admin", "admin"))
-    ended = {name: queries.wait(id, DEADLINE_S) for name, id in waiting.items()}
-    access.ungrant("execute", "called", to="role:scientist", by=None)
-    assert {name: query.state for name, query in ended.items()} == {
-        "ungranted": "failed",
-        "demoted": "failed",
-        "switched_off": "failed",
-        "promoted": "finished",
+        queries.limits = Limits()
+        # The next that is asked starts those that wait.
+        ask(headers["unchanged"])
+        ended = {how: queries.wait(id, DEADLINE_S) for how, id in waiting.items()}
+    errors = {how: str(query.error) for how, query in ended.items() if query.state == "failed"}
+    assert errors.keys() == {"ungranted", "demoted", "disabled"}
+    assert all(error.startswith("no function 'called'") for error in errors.values()), errors
+    assert ended["unchanged"].state == "finished"
+
+
+def test_what_a_user_may_is_asked_when_their_registration_has_its_turn(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = threading.Semaphore(0)
+    monkeypatch.setattr(served.registrations, "_turns", turns)
+    url = f"{served.url}/api/v1/models/called/versions"
+    waiting = {}
+    with changing(served, "register") as (headers, change):
+        for how, header in headers.items():
+            body = {"model": arrived(served, f"register.{how}")}
+            answer = requests.post(url, json=body, headers=header, timeout=DEADLINE_S)
+            waiting[how] = answer.json()["id"]
+        change()
+        turns.release(len(waiting))
+        settle(served.registry)
+    kinds = {how: served.registrations.get(id).error_kind for how, id in waiting.items()}
+    assert kinds == {
+        "ungranted": "Forbidden",
+        "demoted": "Forbidden",
+        "disabled": "Forbidden",
+        "unchanged": "InvalidFile",
     }
-    errors = {str(query.error) for query in ended.values() if query.state == "failed"}
-    assert len(errors) == 1
-    assert errors.pop().startswith("no function 'called'")
-
-
-def bearer(served: Served, name: str, role: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {served.token(name, role)}"}
-
-
-def ask(served: Served, headers: Mapping[str, str]) -> str:
-    """The id of a query that calls the model."""
-    body = {"sql": "SELECT called(array(1, 2, 3, 4))"}
-    url = f"{served.url}/api/v1/queries"
-    return str(requests.post(url, json=body, headers=headers, timeout=DEADLINE_S).json()["id"])

@@ -132,12 +132,11 @@ class Which(Bound):
 def register(path: Named, body: NewVersion) -> Response:
     """Register uploaded files as a model's next version; the answer comes at once and has an id"""
     name, known = model_name(path.name), parts()
-    user = may("register", name)
+    user = asker()
+    check_may(user, name, body)
     preprocess, uploads = body.preprocessors(), body.uploads()
     if ("model" in uploads) == ("weights" in uploads):
         raise InvalidInput("give one file: model, or weights with architecture or code")
-    if body.trust_code:
-        check_may_trust(user)
     known.registry.check_name(name)
     is_new = not known.registry.models(names=[name])
     where = address()
@@ -145,7 +144,7 @@ def register(path: Named, body: NewVersion) -> Response:
     def carry_out(files: Mapping[str, Path], progress: Progress) -> Version:
         def step(at: str) -> None:
             # What was allowed when it was asked may have been taken away since.
-            known.access.require(known.access.user(user.name), "register", name)
+            check_may(known.access.user(user.name), name, body)
             progress(at)
 
         version = known.registry.register(
@@ -177,10 +176,11 @@ def register(path: Named, body: NewVersion) -> Response:
     return sent(shown(begun), 202)
 
 
-def check_may_trust(user: User) -> None:
-    """Raise RoleMissing for a user whose Python code is not run by this server."""
+def check_may(user: User, name: str, body: NewVersion) -> None:
+    """Raise Forbidden where a user may not register that under that name, with code or without."""
+    parts().access.require(user, "register", name)
     scientists = bool(setting("KERASQL_TRUST_SCIENTISTS"))
-    if user.role != "admin" and not (scientists and user.adds):
+    if body.trust_code and user.role != "admin" and not (scientists and user.adds):
         who = "scientists and admins" if scientists else "admins"
         raise RoleMissing(user.name, "let code run at this server", who)
 
