@@ -12,14 +12,13 @@ from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from kerasql.registry import registrations
-from kerasql.registry.access import User
+from kerasql.registry.access import Access, User
 from kerasql.registry.errors import InvalidInput, KerasqlError, NotFound, RoleMissing
 from kerasql.registry.h5.construct import Progress
 from kerasql.registry.names import model_name
 from kerasql.registry.preprocess import Preprocessor, preprocessor_from_json
 from kerasql.registry.settings import setting
 from kerasql.registry.version import Version
-from kerasql.web.allowed import may
 from kerasql.web.api.models import models
 from kerasql.web.api.problem import REFUSALS, Problem
 from kerasql.web.api.sent import Bound, Sent, sent
@@ -133,7 +132,7 @@ def register(path: Named, body: NewVersion) -> Response:
     """Register uploaded files as a model's next version; the answer comes at once and has an id"""
     name, known = model_name(path.name), parts()
     user = asker()
-    check_may(user, name, body)
+    check_may(known.access, user, name, body)
     preprocess, uploads = body.preprocessors(), body.uploads()
     if ("model" in uploads) == ("weights" in uploads):
         raise InvalidInput("give one file: model, or weights with architecture or code")
@@ -144,7 +143,7 @@ def register(path: Named, body: NewVersion) -> Response:
     def carry_out(files: Mapping[str, Path], progress: Progress) -> Version:
         def step(at: str) -> None:
             # What was allowed when it was asked may have been taken away since.
-            check_may(known.access.user(user.name), name, body)
+            check_may(known.access, known.access.user(user.name), name, body)
             progress(at)
 
         version = known.registry.register(
@@ -176,9 +175,9 @@ def register(path: Named, body: NewVersion) -> Response:
     return sent(shown(begun), 202)
 
 
-def check_may(user: User, name: str, body: NewVersion) -> None:
+def check_may(access: Access, user: User, name: str, body: NewVersion) -> None:
     """Raise Forbidden where a user may not register that under that name, with code or without."""
-    parts().access.require(user, "register", name)
+    access.require(user, "register", name)
     scientists = bool(setting("KERASQL_TRUST_SCIENTISTS"))
     if body.trust_code and user.role != "admin" and not (scientists and user.adds):
         who = "scientists and admins" if scientists else "admins"
