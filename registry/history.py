@@ -154,9 +154,12 @@ class History:
                 db.execute(insert(QueryVersionRow), speeds)
             return ended
 
-    def beat(self, server: str, progress: Mapping[str, Mapping[str, Any]]) -> None:
-        """Say that a server is there, and how far its running queries are."""
-        mine = update(QueryRow).where(QueryRow.server == server, QueryRow.state.in_(ACTIVE))
+    def beat(self, names: Collection[str], progress: Mapping[str, Mapping[str, Any]]) -> None:
+        """Say that the server of these queries has them still, and how far the running ones are.
+
+        A query that its server has lost gets no heartbeat, and so is interrupted.
+        """
+        mine = update(QueryRow).where(QueryRow.id.in_(names), QueryRow.state.in_(ACTIVE))
         with writing(self._engine) as db:
             db.execute(mine.values(heartbeat_at=datetime.now(UTC)))
             for name, facts in progress.items():

@@ -51,6 +51,7 @@ MOST_OF_A_USER = 100
 STOPPED = "its server was stopped before it was done; nothing is half-done, register it again"
 DIED = "its server died before it was done; nothing is half-done, register it again"
 ITS_ID = "the answer to registering says its id"
+LOST = "its server lost its database or artifacts; nothing is half-done, register it again"
 UNEXPECTED = "something went wrong in the server; its log says what"
 
 log = logging.getLogger("kerasql.registry")
@@ -96,7 +97,7 @@ class Registrations:
         self.uploads = Uploads(registry)
         self._server = uuid.uuid4().hex
         self._turns = threading.Semaphore(os.cpu_count() or 1)
-        self._threads = set[threading.Thread]()
+        self._threads = dict[str, threading.Thread]()
         self._stopping, self._closed = threading.Event(), threading.Event()
         self._heart = threading.Thread(target=self._beat, name="registrations", daemon=True)
         self._heart.start()
@@ -132,7 +133,7 @@ class Registrations:
         thread = threading.Thread(
             target=self._run, args=(one, files, register), name=f"register {one.id}", daemon=True
         )
-        self._threads.add(thread)
+        self._threads[one.id] = thread
         thread.start()
         return one
 
@@ -156,7 +157,7 @@ class Registrations:
         """Stop: what runs ends at its next step; what takes longer is left to die with us."""
         self._stopping.set()
         deadline = time.monotonic() + timeout_s
-        for thread in list(self._threads):
+        for thread in list(self._threads.values()):
             thread.join(max(0.0, deadline - time.monotonic()))
         self._closed.set()
         self._heart.join()
@@ -185,7 +186,7 @@ class Registrations:
         try:
             self._end(one.id, self._outcome(one.id, files, register))
         finally:
-            self._threads.discard(threading.current_thread())
+            del self._threads[one.id]
 
     def _outcome(self, one: str, files: Mapping[str, Upload], register: Register) -> dict[str, Any]:
         try:
@@ -205,6 +206,9 @@ class Registrations:
             }
         except Stopped:
             return {"state": "interrupted", "error": STOPPED}
+        except RegistryUnavailable as error:
+            log.error("a registration lost its database: %s", error)
+            return {"state": "interrupted", "error": LOST}
         except KerasqlError as error:
             return {"state": "failed", **told(error, files.values())}
         except Exception:
@@ -262,8 +266,9 @@ class Registrations:
                 well_since = time.monotonic()
 
     def _say_alive(self) -> None:
+        # One that we do not carry out, because the database was lost when it began, is dead.
         mine = update(RegistrationRow).where(
-            RegistrationRow.server == self._server, RegistrationRow.state.in_(ACTIVE)
+            RegistrationRow.id.in_(list(self._threads)), RegistrationRow.state.in_(ACTIVE)
         )
         with writing(self._engine) as db:
             db.execute(mine.values(beat_at=datetime.now(UTC)))

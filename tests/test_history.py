@@ -152,10 +152,13 @@ def test_a_heartbeat_carries_progress_of_what_still_runs(history: History) -> No
     old = datetime.now(UTC) - timedelta(seconds=20)
     running = added(history, state="running", heartbeat_at=old)
     stopped = added(history, state="stopped", heartbeat_at=old)
-    history.beat("one", {name: {"progress": {"tasks": 4}} for name in (running, stopped)})
+    lost = added(history, state="running", heartbeat_at=old)
+    both = (running, stopped)
+    history.beat(both, {name: {"progress": {"tasks": 4}} for name in both})
     assert history.find(running).progress == {"tasks": 4}
     assert history.find(running).heartbeat_at > old
-    assert (history.find(stopped).progress, history.find(stopped).heartbeat_at) == (None, old)
+    for name in (stopped, lost):
+        assert (history.find(name).progress, history.find(name).heartbeat_at) == (None, old)
 
 
 def test_a_server_hears_who_wants_which_of_its_queries_to_stop(history: History) -> None:

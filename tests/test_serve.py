@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
+from served import ServerProcess
 
 from kerasql.registry.access import Access
 from kerasql.registry.store import connect
@@ -21,63 +19,16 @@ from kerasql.registry.store import connect
 PASSWORD = "correct horse battery"
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-class Served:
-    """A server in a process of its own; what it said is in a file."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.port, self.said = free_port(), folder / "said.txt"
-        (folder / "tmp").mkdir()
-        environment = os.environ | {
-            "KERASQL_DATABASE": f"sqlite:///{folder}/models.db",
-            "KERASQL_RESULTS": str(folder / "results"),
-            "TMPDIR": str(folder / "tmp"),
-        }
-        command = [sys.executable, "-m", "kerasql", "serve", "--port", str(self.port)]
-        with self.said.open("w") as said:
-            self.process = subprocess.Popen(
-                [*command, "--master", "local[2]", *options],
-                stdout=said,
-                stderr=said,
-                env=environment,
-                start_new_session=True,
-            )
-
-    def wait_for(self, pattern: str, *, seconds: float = 60) -> re.Match[str]:
-        """What it says, once it does."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if found := re.search(pattern, self.said.read_text()):
-                return found
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.05)
-        raise AssertionError(f"it never said {pattern!r}:\n{self.said.read_text()}")
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Its exit code, once it has ended."""
-        self.process.send_signal(number)
-        return self.process.wait(timeout=60)
-
-
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server with an empty registry."""
-    server = Served(tmp_path)
+    server = ServerProcess(tmp_path)
     yield server
-    if server.process.poll() is None:
-        os.killpg(server.process.pid, signal.SIGKILL)
-        server.process.wait()
+    server.kill()
 
 
 def test_the_owner_follows_the_link_asks_and_stops_the_server(
-    served: Served, tmp_path: Path
+    served: ServerProcess, tmp_path: Path
 ) -> None:
     link = served.wait_for(r"(http://127\.0\.0\.1:\d+)/enter\?link=\S+")
     browser, url = requests.Session(), link[1]
@@ -117,7 +68,7 @@ def query_states(folder: Path) -> dict[str, str]:
 
 
 def test_it_says_what_is_missing_before_it_starts_spark(tmp_path: Path) -> None:
-    server = Served(tmp_path, "--host", "0.0.0.0")
+    server = ServerProcess(tmp_path, "--host", "0.0.0.0")
     assert server.process.wait(timeout=30) == 2
     assert "there is no admin with a password" in server.said.read_text()
 
@@ -136,7 +87,7 @@ def test_it_speaks_tls_with_a_certificate(tmp_path: Path) -> None:
     with connect(f"sqlite:///{tmp_path}/models.db") as registry:
         Access(registry).add_user("root", role="admin", password=PASSWORD)
     options = ["--host", "0.0.0.0", "--certificate", str(certificate), "--key", str(key)]
-    server = Served(tmp_path, *options)
+    server = ServerProcess(tmp_path, *options)
     try:
         server.wait_for("kerasql is at https")
         url = f"https://localhost:{server.port}"

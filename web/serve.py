@@ -9,11 +9,12 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from py4j.protocol import Py4JError
 from sqlalchemy import make_url
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -32,6 +33,8 @@ from kerasql.web.oidc import Provider
 from kerasql.web.parts import Parts
 
 LINK_S = 900
+LOOK_S = 1.0
+"""Between two looks whether Spark still runs."""
 SECRETS = ("KERASQL_DATABASE", "KERASQL_TOKEN", "KERASQL_OIDC_SECRET", "PGPASSWORD")
 """Taken out of the environment before Spark starts: its processes need none of them."""
 
@@ -125,14 +128,19 @@ def has_administrator(access: Access) -> bool:
 
 @dataclass
 class Running:
-    """A server that listens; ``serve`` blocks until ``stop``."""
+    """A server that listens; ``serve`` blocks until ``stop``.
+
+    has_lost_spark says that it stopped by itself: only a new process gets another Spark.
+    """
 
     wsgi: Listener
     parts: Parts
+    has_lost_spark: bool = False
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def serve(self) -> None:
-        """Answer requests until told to stop."""
+        """Answer requests until told to stop, or until Spark has ended."""
+        threading.Thread(target=self._watch, name="spark", daemon=True).start()
         self.wsgi.serve()
 
     def stop(self) -> None:
@@ -140,6 +148,13 @@ class Running:
         if not self._stopped.is_set():
             self._stopped.set()
             threading.Thread(target=self.wsgi.stop, name="stop").start()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(LOOK_S):
+            if not self.parts.queries.is_alive():
+                self.has_lost_spark = True
+                log.error("Spark has ended; the server stops, start it again")
+                self.stop()
 
 
 @contextmanager
@@ -170,7 +185,9 @@ def started(
             try:
                 yield from _with_queries(wsgi, address, registry, access, spark, results, provider)
             finally:
-                spark.stop()
+                # Where Java has ended, nothing of it is left to stop.
+                with suppress(Py4JError, OSError):
+                    spark.stop()
         finally:
             wsgi.stop()
 
@@ -251,3 +268,5 @@ def serve(database: str, address: Address, *, say: Callable[[str], None], **sett
         running.serve()
         say("stopping")
     say("stopped")
+    if running.has_lost_spark:
+        sys.exit(1)

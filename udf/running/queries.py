@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import uuid
@@ -12,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from kerasql.registry.errors import (
     InvalidInput,
@@ -24,7 +25,7 @@ from kerasql.registry.errors import (
     TooManyQueries,
     spelled,
 )
-from kerasql.registry.history import ACTIVE
+from kerasql.registry.history import ACTIVE, SILENT_S
 from kerasql.registry.store import Registry
 from kerasql.udf.fence.check import Fence
 from kerasql.udf.fence.parameters import plain
@@ -32,7 +33,7 @@ from kerasql.udf.running.estimate import estimate
 from kerasql.udf.running.formats import FORMATS
 from kerasql.udf.running.query import DAY_S, Estimate, Limits, Query, query_of
 from kerasql.udf.running.results import Results, Stored
-from kerasql.udf.running.run import Ending, Run, retried
+from kerasql.udf.running.run import Ending, Run, spark_runs
 from kerasql.udf.running.sessions import Sessions
 
 ENDED = ("failed", "stopped", "interrupted")
@@ -40,8 +41,8 @@ LOOK_S = 0.5
 BEAT_S = 1.0
 SWEEP_S = 10.0
 EXPIRE_S = 600.0
-DATABASE_S = 120.0
-"""How long a query that has ended waits for a database that cannot be reached."""
+REFUSED = (DataError, IntegrityError, ProgrammingError)
+"""What a database answers that would say the same again."""
 log = logging.getLogger(__name__)
 
 
@@ -81,9 +82,15 @@ class Queries:
         self._arriving = threading.Lock()
         self._changed = threading.Condition()
         self._closing = threading.Event()
+        self._closed_at = math.inf
+        self._well_since = time.monotonic()
         self._history.interrupt(server=server)
-        self._watching = threading.Thread(target=self._watch, name="queries", daemon=True)
-        self._watching.start()
+        self._threads = [
+            threading.Thread(target=self._watch, name="queries", daemon=True),
+            threading.Thread(target=self._expire, name="queries expire", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(
         self,
@@ -181,16 +188,14 @@ class Queries:
 
     def is_alive(self) -> bool:
         """Whether queries can be asked: Spark has not stopped, and this is not being closed."""
-        jsc = self._context._jsc
-        try:
-            return jsc is not None and not jsc.sc().isStopped() and not self._closing.is_set()
-        except (Py4JError, OSError):  # Java has ended
-            return False
+        return spark_runs(self._context) and not self._closing.is_set()
 
     def expire(self) -> int:
         """Delete the results that are old enough, and what crashes left; returns how many."""
         names = self._history.expired()
-        for name in names:
+        for done, name in enumerate(names):
+            if self._closing.is_set():
+                return done
             self._results.remove(name)
             self._history.change(name, {"stored": False}, states=("finished",))
         self._results.sweep(older_than_s=self.limits.keep_s + DAY_S)
@@ -198,13 +203,15 @@ class Queries:
 
     def close(self, timeout_s: float) -> list[Query]:
         """Start nothing more, wait so long for what runs, and interrupt the rest: these."""
+        deadline = self._closed_at = time.monotonic() + timeout_s
         self._closing.set()
         with self._changed:
             waiting, self._waiting = self._waiting, []
         ending = Ending("interrupted", "its server was closed before its turn came; run it again")
-        for run in waiting:
-            self._end(run, ending)
-        deadline = time.monotonic() + timeout_s
+        # Where the database is away, whoever sweeps it next says so of them.
+        with suppress(RegistryUnavailable):
+            for run in waiting:
+                self._end(run, ending)
         with self._changed:
             self._changed.wait_for(lambda: not self._running, timeout_s)
             running = list(self._running)
@@ -216,8 +223,12 @@ class Queries:
         for run in running:
             if run.thread:
                 run.thread.join(max(5.0, deadline - time.monotonic()))
-        self._watching.join(5.0)
-        return [self.get(run.id) for run in [*waiting, *running]]
+        for thread in self._threads:
+            thread.join(5.0)
+        ended: list[Query] = []
+        with suppress(RegistryUnavailable):
+            ended += (self.get(run.id) for run in [*waiting, *running])
+        return ended
 
     # --- one after the other
 
@@ -242,7 +253,7 @@ class Queries:
     def _run(self, run: Run) -> None:
         try:
             began = {"state": "running", "started_at": datetime.now(UTC)}
-            if self._written(lambda: self._history.change(run.id, began, states=("queued",))):
+            if self._written(lambda: self._history.change(run.id, began, states=ACTIVE)):
                 started = time.monotonic()
                 run.run(self._sessions, self._results, self.limits)
                 self._ended(run, time.monotonic() - started)
@@ -259,22 +270,31 @@ class Queries:
         def write() -> bool:
             return self._history.end(run.id, facts, answered=answered, seconds=seconds)
 
-        if not self._written(write):
+        if self._written(write) is False:
             # It was stopped: that is how it ended, and what it did until then is known.
-            self._results.remove(run.id)
             known = ("stats", "columns", "warnings")
             kept = {name: fact for name, fact in facts.items() if name in known}
-            self._written(lambda: self._history.change(run.id, kept, states=ENDED))
+            # It is finished where the database was lost just as it had written so.
+            if self._written(lambda: self._history.change(run.id, kept, states=ENDED)):
+                self._results.remove(run.id)
         with suppress(KerasqlError):
             self._tell(self.get(run.id))
 
-    def _written(self, write: Callable[[], Any]) -> Any:
-        """Write to the database, later where it cannot be reached now."""
-        try:
-            return retried(write, seconds=DATABASE_S)
-        except RegistryUnavailable:
-            # The query becomes interrupted: its server is silent.
-            return False
+    def _written(self, write: Callable[[], bool]) -> bool | None:
+        """What a write answers once the database can be reached; None where it never does.
+
+        The query takes a place among those that run until then, so few wait for a database.
+        """
+        while True:
+            try:
+                return write()
+            except RegistryUnavailable as error:
+                if isinstance(error.__cause__, REFUSED):
+                    log.exception("the database does not take what became of a query")
+                    return None
+                if time.monotonic() > self._closed_at:
+                    return None
+                time.sleep(LOOK_S)
 
     # --- stopped, watched
 
@@ -284,16 +304,16 @@ class Queries:
 
     def _stop(self, run: Run, ending: Ending) -> None:
         run.stop(ending, self._context)
+        # One that waits goes on waiting where this fails, and ends so when its turn comes.
+        self._end(run, ending)
         with self._changed:
             if run in self._waiting:
                 self._waiting.remove(run)
-        self._end(run, ending)
+            self._changed.notify_all()
 
     def _end(self, run: Run, ending: Ending) -> None:
         facts = {"state": ending.state, "error": ending.error, "ended_at": datetime.now(UTC)}
         self._history.change(run.id, facts, states=ACTIVE)
-        with self._changed:
-            self._changed.notify_all()
 
     def _watch(self) -> None:
         every = {
@@ -301,7 +321,6 @@ class Queries:
             self._hear: 0.0,
             self._beat: BEAT_S,
             self._sweep: SWEEP_S,
-            self.expire: EXPIRE_S,
         }
         last = dict.fromkeys(every, time.monotonic())
         while not (self._closing.wait(LOOK_S) and not self._running):
@@ -312,19 +331,24 @@ class Queries:
             if self._closing.is_set():
                 time.sleep(LOOK_S)
 
+    def _expire(self) -> None:
+        # Deleting takes long where there is much, and must not hold up the beats.
+        while not self._closing.wait(EXPIRE_S):
+            self._tried(self.expire)
+
     def _tried(self, do: Callable[[], Any]) -> None:
         try:
             do()
         except RegistryUnavailable:
             # It may be there the next time, and who asks is told.
-            return
+            self._well_since = time.monotonic()
         except Exception:
             log.exception("what the queries of %s need was not done", self.server)
 
     def _end_in_time(self) -> None:
         """Stop what takes too long; cancel again what was stopped before it had begun its job."""
         with self._changed:
-            running = [run for run in self._running if run.began]
+            running = [run for run in self._running if run.began and not run.ended]
         for run in running:
             if run.ending:
                 run.cancel(self._context)
@@ -342,13 +366,18 @@ class Queries:
 
     def _beat(self) -> None:
         with self._changed:
-            running = [run for run in self._running if run.began]
-        if running or self._waiting:
+            ids = [run.id for run in [*self._running, *self._waiting]]
+            running = [run for run in self._running if run.began and not run.ended]
+        if ids:
             facts = {run.id: run.progress(self._context) for run in running}
-            self._history.beat(self.server, facts)
+            self._history.beat(ids, facts)
 
     def _sweep(self) -> None:
-        self._history.interrupt()
+        # Asked so that an outage is noticed: after it every server gets its time to say that it is
+        # there.
+        self._history.stops(self.server)
+        if time.monotonic() - self._well_since > SILENT_S:
+            self._history.interrupt()
 
     # --- results
 

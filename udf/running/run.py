@@ -12,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from kerasql.registry.errors import InvalidQuery, KerasqlError, RegistryUnavailable
+from kerasql.registry.version import NOT_TEXT
 from kerasql.udf.fence.check import Fence
 from kerasql.udf.fence.plans import described
 from kerasql.udf.query import not_a_table, sentence
@@ -57,6 +58,11 @@ class Run:
     began: float = 0.0
     thread: threading.Thread | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether Spark has nothing more to do for it; its row may not say so yet."""
+        return "state" in self.facts
+
     def run(self, sessions: Sessions, results: Results, limits: Limits) -> None:
         """Ask Spark and store the rows; how it went is in ``facts``."""
         try:
@@ -65,8 +71,9 @@ class Run:
             self.facts["expires_at"] = datetime.now(UTC) + timedelta(seconds=limits.keep_s)
         except Exception as error:
             # What was stopped fails in many ways, and none of them says anything.
-            ending = self.ending or Ending("failed", self._said(error))
-            self.facts |= {"state": ending.state, "error": ending.error}
+            ending = self.ending or self._ending(error, sessions)
+            # PostgreSQL keeps no text with a NUL, which a query's own error may have.
+            self.facts |= {"state": ending.state, "error": NOT_TEXT.sub("\ufffd", ending.error)}
         self.facts["stats"] = {ref: asdict(one) for ref, one in self.stats.items()}
 
     def stop(self, ending: Ending, context: SparkContext) -> None:
@@ -76,8 +83,10 @@ class Run:
 
     def cancel(self, context: SparkContext) -> None:
         """Cancel its jobs, also those that it has not begun."""
-        if self.began:
-            context._jsc.sc().cancelJobGroupAndFutureJobs(self.id)
+        # Where Java has ended, its jobs have too.
+        with suppress(Py4JNetworkError, ConnectionError):
+            if self.began:
+                context._jsc.sc().cancelJobGroupAndFutureJobs(self.id)
 
     def progress(self, context: SparkContext) -> dict[str, Any]:
         """How far it is, and its columns once they are known, as its row has them."""
@@ -131,6 +140,15 @@ class Run:
         if self.ending:
             raise InvalidQuery(self.ending.error)
 
+    def _ending(self, error: Exception, sessions: Sessions) -> Ending:
+        if not spark_runs(sessions.context):
+            return Ending("interrupted", "Spark ended while it ran; run it again")
+        if isinstance(error, RegistryUnavailable):
+            # Whoever asks need not know where the database is.
+            log.error("the query %s lost its database: %s", self.id, error)
+            return Ending("failed", "its server could not reach the database; run it again")
+        return Ending("failed", self._said(error))
+
     def _said(self, error: Exception) -> str:
         if isinstance(error, KerasqlError):
             return str(error)
@@ -149,13 +167,10 @@ def is_sorted(frame: DataFrame) -> bool:
     return any(node.kind == "Sort" and node.fields[1] is True for node in nodes)
 
 
-def retried(write: Callable[[], Any], *, seconds: float) -> Any:
-    """Do something with the database, again and again while it cannot be reached."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return write()
-        except RegistryUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
+def spark_runs(context: SparkContext) -> bool:
+    """Whether Spark takes jobs: nobody has stopped it, and its Java process is there."""
+    jsc = context._jsc
+    try:
+        return jsc is not None and not jsc.sc().isStopped()
+    except (Py4JError, OSError):
+        return False

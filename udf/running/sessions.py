@@ -40,6 +40,7 @@ class Sessions:
     """One Spark session for each user and fence; the least recently used leaves."""
 
     def __init__(self, spark: SparkSession, registry: Registry) -> None:
+        self.context = spark.sparkContext
         self._spark, self._registry = spark, registry
         self._sessions: OrderedDict[tuple[str, Fence], Session] = OrderedDict()
         self._lock = threading.Lock()
