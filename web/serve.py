@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -37,6 +38,8 @@ LOOK_S = 1.0
 """Between two looks whether Spark still runs."""
 SECRETS = ("KERASQL_DATABASE", "KERASQL_TOKEN", "KERASQL_OIDC_SECRET", "PGPASSWORD")
 """Taken out of the environment before Spark starts: its processes need none of them."""
+
+log = logging.getLogger("kerasql.web")
 
 
 @dataclass(frozen=True)
