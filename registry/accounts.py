@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
@@ -46,6 +47,7 @@ def user_of(row: Row[Any]) -> User:
     return User(row.name, row.role, row.disabled, row.created_at, row.password is not None)
 
 
+@cache
 def token_rows() -> Select[*tuple[Any, ...]]:
     """Tokens with their users."""
     return select(

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A connection for one SELECT: on PostgreSQL one round trip, without a transaction."""
     with _reached(engine):
         if engine.dialect.name == "postgresql":
-            engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+            engine = _autocommit(engine)
         with engine.connect() as db:
             yield db
+
+
+@lru_cache(maxsize=8)
+def _autocommit(engine: Engine) -> Engine:
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -37,6 +38,7 @@ LISTED = 1_000
 """The characters of its SQL that a query in a list has."""
 
 
+@cache
 def asked(*, whole: bool = True) -> Select[*tuple[Any, ...]]:
     """Queries, each with its position in the queue of its server.
 

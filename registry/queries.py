@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -67,6 +68,7 @@ def artifacts_of_version() -> ScalarSelect[str]:
     )
 
 
+@cache
 def versions() -> Select[*tuple[Any, ...]]:
     """Whole versions, each in one row: reading one is one round trip."""
     return select(
@@ -77,6 +79,7 @@ def versions() -> Select[*tuple[Any, ...]]:
     ).join(VersionRow, VersionRow.model_id == ModelRow.id)
 
 
+@cache
 def overview() -> Select[*tuple[Any, ...]]:
     """A few facts about every version, by model and number."""
     return (
