@@ -38,7 +38,7 @@ def traps(sql: str, nodes: list[Node], runs: Callable[[str], bool]) -> list[Trap
 
     runs says whether another statement would run: what would not is no advice.
     """
-    found = []
+    found = list[Trap]()
     for select in nodes:
         where = _where(select)
         aliases = _aliases(select) & _columns(where) if where else frozenset()
