@@ -107,6 +107,29 @@ SETTINGS = (
         "kerasql-results",
         "Where kerasql serve keeps the rows of queries: a folder, or a URL such as s3://bucket/prefix.",
     ),
+    Setting(
+        "KERASQL_QUERY_SECONDS",
+        600,
+        "Seconds for which a query may run at a server; those in the queue do not count.",
+        least=1,
+    ),
+    Setting(
+        "KERASQL_QUERY_ROWS", 1_000_000, "The most rows that a server keeps of a result.", least=1
+    ),
+    Setting(
+        "KERASQL_QUERY_MB",
+        1024,
+        "The most MiB that a server keeps of a result, as Arrow in memory.",
+        least=1,
+    ),
+    Setting("KERASQL_QUERIES", 8, "The most queries that a server runs at once.", least=1),
+    Setting(
+        "KERASQL_QUERIES_OF_A_USER", 2, "The most queries of one user that run at once.", least=1
+    ),
+    Setting(
+        "KERASQL_QUERIES_WAITING", 20, "The most queries of one user that wait for their turn."
+    ),
+    Setting("KERASQL_RESULT_DAYS", 7, "Days after which a result is deleted.", least=1),
     Setting("KERASQL_ROW_LIMIT", 1000, "The most rows a query returns unless it asks for more."),
 )
 

@@ -9,6 +9,7 @@ import pytest
 
 from kerasql.registry.errors import InvalidInput
 from kerasql.registry.settings import SETTINGS, setting
+from kerasql.udf.running.query import Limits
 
 DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
 
@@ -73,3 +74,18 @@ def test_nonsense_in_a_setting_is_one_sentence_that_names_it(
     monkeypatch.setenv(name, text)
     with pytest.raises(InvalidInput, match=f"{name} is '{text}'; set it to "):
         setting(name)
+
+
+def test_the_limits_of_queries_are_those_that_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Limits.of_settings() == Limits()
+    for name, value in {
+        "KERASQL_QUERY_SECONDS": 5,
+        "KERASQL_QUERY_ROWS": 10,
+        "KERASQL_QUERY_MB": 2,
+        "KERASQL_QUERIES": 3,
+        "KERASQL_QUERIES_OF_A_USER": 1,
+        "KERASQL_QUERIES_WAITING": 0,
+        "KERASQL_RESULT_DAYS": 1,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    assert Limits.of_settings() == Limits(5, 10, 2 * 2**20, 1, 3, 0, 86_400)

@@ -25,6 +25,7 @@ from kerasql.registry.registrations import Registrations
 from kerasql.registry.settings import setting
 from kerasql.registry.store import Registry, connect
 from kerasql.udf.running.queries import Queries
+from kerasql.udf.running.query import Limits
 from kerasql.udf.session import SHARED, local_session
 from kerasql.web.app import create_app
 from kerasql.web.listener import Listener, listening
@@ -179,6 +180,7 @@ def started(
     with connect(with_password(database, os.environ.get("PGPASSWORD"))) as registry:
         access = Access(registry)
         check_address(address, access)
+        limits = Limits.of_settings()
         wsgi = listening(address.host, address.port, address.certificate, address.key)
         try:
             progress("starting Spark")
@@ -186,7 +188,9 @@ def started(
                 os.environ.pop(name, None)
             spark = local_session(master=master, conf={**SHARED, **(conf or {})})
             try:
-                yield from _with_queries(wsgi, address, registry, access, spark, results, provider)
+                yield from _with_queries(
+                    wsgi, address, registry, access, spark, results, limits, provider
+                )
             finally:
                 # Where Java has ended, nothing of it is left to stop.
                 with suppress(Py4JError, OSError):
@@ -202,6 +206,7 @@ def _with_queries(
     access: Access,
     spark: Any,
     results: str,
+    limits: Limits,
     provider: Provider | None,
 ) -> Iterator[Running]:
     metrics = Metrics()
@@ -209,6 +214,7 @@ def _with_queries(
         spark,
         registry,
         results=results,
+        limits=limits,
         server=f"{socket.gethostname()}:{address.port}",
         ended=metrics.ended,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from kerasql.registry.settings import setting
 from kerasql.udf.stats import Stats
 
 STATES = ("queued", "running", "finished", "failed", "stopped", "interrupted")
@@ -29,6 +30,19 @@ class Limits:
     running: int = 8
     queued_each: int = 20
     keep_s: float = 7 * DAY_S
+
+    @classmethod
+    def of_settings(cls) -> Limits:
+        """Those that the operator has set, else as they are here."""
+        return cls(
+            seconds=setting("KERASQL_QUERY_SECONDS"),
+            rows=setting("KERASQL_QUERY_ROWS"),
+            size_bytes=setting("KERASQL_QUERY_MB") * 2**20,
+            running_each=setting("KERASQL_QUERIES_OF_A_USER"),
+            running=setting("KERASQL_QUERIES"),
+            queued_each=setting("KERASQL_QUERIES_WAITING"),
+            keep_s=setting("KERASQL_RESULT_DAYS") * DAY_S,
+        )
 
 
 @dataclass(frozen=True)
