@@ -28,9 +28,7 @@ from click.testing import CliRunner
 from flask import Flask, jsonify, redirect, request
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey
-from served import Served, serving
-from test_serve import Served as Process
-from test_serve import free_port
+from served import Served, ServerProcess, free_port, serving
 
 from kerasql.cli import main
 from kerasql.registry.access import Access
@@ -753,7 +751,7 @@ def test_the_server_keeps_its_secret_and_what_passes_by_to_itself(
         Access(registry).add_user("ann@example.org")
     monkeypatch.setenv("KERASQL_OIDC_SECRET", SECRET)
     tls = ["--certificate", str(certificate), "--key", str(key)]
-    server = Process(tmp_path, *tls, "--oidc", issuer, "--oidc-client", "kerasql")
+    server = ServerProcess(tmp_path, *tls, "--oidc", issuer, "--oidc-client", "kerasql")
     try:
         server.wait_for("kerasql is at https", seconds=120)
         url, browser = f"https://localhost:{server.port}", requests.Session()
