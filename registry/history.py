@@ -191,6 +191,11 @@ class History:
         with writing(self._engine) as db:
             return len(db.execute(row.values(**facts).returning(QueryRow.id)).all())
 
+    def stored(self) -> frozenset[str]:
+        """The queries whose rows are stored."""
+        with reading(self._engine) as db:
+            return frozenset(db.scalars(select(QueryRow.id).where(QueryRow.stored.is_(True))))
+
     def expired(self) -> list[str]:
         """The queries whose stored rows are to be deleted."""
         query = select(QueryRow.id).where(

@@ -51,7 +51,10 @@ MOST_OF_A_USER = 100
 STOPPED = "its server was stopped before it was done; nothing is half-done, register it again"
 DIED = "its server died before it was done; nothing is half-done, register it again"
 ITS_ID = "the answer to registering says its id"
-LOST = "its server lost its database or artifacts; nothing is half-done, register it again"
+LOST = (
+    "its server lost its database or artifacts; nothing is half-done: look whether the version is "
+    "there, or register it again, which stores nothing twice"
+)
 UNEXPECTED = "something went wrong in the server; its log says what"
 
 log = logging.getLogger("kerasql.registry")

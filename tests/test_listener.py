@@ -33,6 +33,15 @@ def application() -> Flask:
     def size() -> str:
         return str(len(request.get_data()))
 
+    @app.post("/late")
+    def late() -> str:
+        time.sleep(2 * listener.PATIENCE_S)
+        return str(len(request.get_data()))
+
+    @app.post("/refused")
+    def refused() -> tuple[str, int, dict[str, str]]:
+        return "no", 401, {"Connection": "close"}
+
     return app
 
 
@@ -150,6 +159,51 @@ def test_a_body_is_waited_for_while_it_comes_fast_enough(port: tuple[str, int]) 
         slow.sendall(b"POST /size HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx")
         slow.settimeout(60)  # and the connection is closed before
         assert not slow.recv(1000).startswith(b"HTTP/1.1 2")
+
+
+def test_more_connections_than_there_may_be_are_closed_and_the_rest_served(
+    port: tuple[str, int], get: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "CONNECTIONS", 20)
+    with ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port[1])))
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                assert get() == "here"
+                break
+            except requests.ConnectionError:
+                time.sleep(0.2)
+        else:
+            raise AssertionError("nobody was served again")
+
+
+def test_what_was_sent_in_time_is_read_however_late(port: tuple[str, int]) -> None:
+    body = b"x" * 100_000
+    with connected(port) as one:
+        one.sendall(
+            b"POST /late HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            + f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        answer = b""
+        while more := one.recv(10_000):
+            answer += more
+    assert answer.endswith(b"100000")
+
+
+def test_a_body_that_is_refused_is_not_waited_for(port: tuple[str, int]) -> None:
+    with connected(port) as one:
+        one.settimeout(60)
+        one.sendall(
+            b"POST /refused HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n\r\nxx"
+        )
+        answer = b""
+        while more := one.recv(10_000):
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert answer.endswith(b"no")
 
 
 def test_a_connection_is_used_again(port: tuple[str, int]) -> None:

@@ -554,6 +554,20 @@ def test_a_result_expires_with_its_file(made: Made, tmp_path: Path) -> None:
     assert queries.expire() == 0
 
 
+def test_old_files_go_but_not_those_of_results(queries: Queries, tmp_path: Path) -> None:
+    kept = finished(queries, "SELECT 1 AS one")
+    (file,) = tmp_path.rglob(f"{kept.id}.arrow")
+    left = file.with_name(f"{file.parent.name}{'0' * 30}.arrow")
+    new = file.with_name(f"{file.parent.name}{'1' * 30}.arrow")
+    for one in (left, new):
+        one.write_bytes(b"")
+    for one in (file, left):
+        os.utime(one, (0, 0))
+    queries.expire()
+    assert (file.exists(), left.exists(), new.exists()) == (True, False, True)
+    assert queries.table(kept.id).num_rows == 1
+
+
 def test_results_at_a_url_are_those_of_a_folder(
     spark: SparkSession, registry: Registry, tmp_path: Path
 ) -> None:
@@ -647,6 +661,23 @@ def test_stop_stops_within_two_seconds(queries: Queries, spark: SparkSession) ->
         queries.table(query.id)
     # What was stopped took nothing with it.
     assert finished(queries, "SELECT sum(price(x)) FROM points").rows == 1
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_query_that_was_taken_for_interrupted_can_be_stopped_and_ends(queries: Queries) -> None:
+    def taken(sql: str) -> str:
+        query = queries.submit("anna", sql, fence=FENCE)
+        until(lambda: predicting(queries, query.id))
+        said = {"state": "interrupted", "error": "its server ended"}
+        assert queries._history.change(query.id, said, states=("running",))
+        return query.id
+
+    stopped = taken(SLOW)
+    queries.stop(stopped, by="anna")
+    until(lambda: queries.get(stopped).state == "stopped")
+    ended = taken(f"SELECT sum(slow(image)) FROM {SPREAD} WHERE id % 3 = 1")
+    until(lambda: queries.get(ended).state == "finished")
+    assert queries.get(ended).error is None
 
 
 def test_rows_that_another_query_waits_for_are_still_predicted(queries: Queries) -> None:

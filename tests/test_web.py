@@ -368,6 +368,17 @@ def test_nonsense_is_refused_in_one_sentence(
     assert "\n" not in problem["detail"]
 
 
+def test_strangers_send_little(url: str) -> None:
+    form = {"name": "ann", "password": PASSWORD + "x" * 100_000}
+    answer = requests.post(f"{url}/enter", data=form, allow_redirects=False)
+    assert answer.status_code in (302, 401)
+    assert answer.headers["Connection"] == "close"
+    assert "Set-Cookie" not in answer.headers
+    body = (b"x" for _ in range(3))
+    answer = requests.post(f"{url}/api/v1/queries", data=body, timeout=60)
+    assert (answer.status_code, answer.json()["error"]) == (401, "NotSignedIn")
+
+
 def test_an_unknown_path_and_a_wrong_method_are_told(url: str, ann: dict[str, str]) -> None:
     assert requests.get(f"{url}/api/v1/nothing", headers=ann).json()["status"] == 404
     wrong = requests.put(f"{url}/api/v1/queries", headers=ann)

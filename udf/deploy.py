@@ -20,7 +20,7 @@ from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import SparkSession
 from pyspark.sql.types import _parse_datatype_json_string
 
-from kerasql.registry.errors import InvalidInput, KerasqlError, NotFound
+from kerasql.registry.errors import InvalidInput, KerasqlError, NotFound, RegistryUnavailable
 from kerasql.registry.names import parse_ref
 from kerasql.registry.store import Registry
 from kerasql.registry.version import Version
@@ -33,6 +33,8 @@ from kerasql.udf.plan import Plan
 from kerasql.udf.planning import plan_of
 from kerasql.udf.predict import begin, predict, warm
 from kerasql.udf.stats import counter
+
+UNREACHED = "the registry's database or artifacts cannot be reached now; ask again"
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,11 @@ class ModelFunction:
         try:
             return self.plans.expression(self, expressions)
         except KerasqlError as error:
-            # An unchecked Java exception is what crosses back as one clear sentence.
-            sentence = self.plans.jvm.java.lang.IllegalArgumentException(str(error))
-            raise Py4JJavaError(str(error), sentence) from error
+            # An unchecked Java exception is what crosses back as one clear sentence. Who asks need
+            # not know where the database is.
+            said = UNREACHED if isinstance(error, RegistryUnavailable) else str(error)
+            sentence = self.plans.jvm.java.lang.IllegalArgumentException(said)
+            raise Py4JJavaError(said, sentence) from error
 
     class Java:
         """The interface py4j shows to Spark."""

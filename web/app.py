@@ -35,9 +35,10 @@ from kerasql.registry.errors import (
 from kerasql.web.api import APIS, Problem
 from kerasql.web.pages import pages
 from kerasql.web.parts import Parts, parts
-from kerasql.web.who import refuse_other_sites
+from kerasql.web.who import asker, refuse_other_sites
 
 LARGEST_BODY = 32 * 2**20
+LARGEST_OF_STRANGERS = 64 * 2**10
 SWAGGER = Path(flask_openapi_swagger.__file__).parent / "templates" / "swagger"
 POLICY = {
     "default-src": "'none'",
@@ -97,6 +98,7 @@ def create_app(made_of: Parts) -> OpenAPI:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(begin)
     app.before_request(refuse_other_sites)
+    app.before_request(refuse_strangers)
     app.after_request(finish)
     app.register_error_handler(KerasqlError, told)
     app.register_error_handler(HTTPException, told_http)
@@ -130,6 +132,15 @@ def begin() -> None:
     g.began = time.monotonic()
 
 
+def refuse_strangers() -> None:
+    """Raise NotSignedIn for a long body before it is read, where nobody is known to send it."""
+    is_open = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    if is_open or (request.content_length or 0) > LARGEST_OF_STRANGERS:
+        g.unread = True
+        asker()
+        del g.unread
+
+
 def finish(response: Response) -> Response:
     """The response, with the headers that keep a browser safe, and one line in the log."""
     policy = POLICY
@@ -138,6 +149,9 @@ def finish(response: Response) -> Response:
     headers = response.headers
     headers["Content-Security-Policy"] = "; ".join(f"{k} {v}" for k, v in policy.items())
     headers["X-Content-Type-Options"] = "nosniff"
+    if "unread" in g:
+        # What is left of the request is not waited for.
+        headers["Connection"] = "close"
     headers["Referrer-Policy"] = "same-origin"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["Cross-Origin-Resource-Policy"] = "same-origin"

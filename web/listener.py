@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import resource
 import socket
 import ssl
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from cheroot.makefile import StreamReader
-from cheroot.server import HTTPConnection
+from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Server
 
@@ -19,11 +22,14 @@ from kerasql.web.app import LARGEST_BODY
 
 THREADS = 32
 WAITING = 1024
+CONNECTIONS = 4096
 LARGEST_HEADER = 64 * 2**10
 PATIENCE_S = 20
 """How long a client may take for a request's head, for the next bytes, and between two requests."""
 SLOWEST_BYTES_PER_S = 16_000
 """What of a longer request arrives slower is not waited for."""
+LONGEST_S = 300
+"""How long a request is waited for in all."""
 TLS_HELLO = b"\x16"
 PLAIN = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
 
@@ -35,22 +41,26 @@ class Patient(socket.SocketIO):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, "r")
-        self.sock, self.began, self.received = sock, time.monotonic(), 0
+        self.sock = sock
+        self.begin()
 
     def begin(self) -> None:
         """Here a request begins."""
-        self.began, self.received = time.monotonic(), 0
+        self.waited, self.received = 0.0, 0
 
     def readinto(self, buffer: Any) -> int | None:
         """The next bytes. Raises TimeoutError where they are too late."""
-        spent = time.monotonic() - self.began
-        left = PATIENCE_S + self.received / SLOWEST_BYTES_PER_S - spent
+        most = min(PATIENCE_S + self.received / SLOWEST_BYTES_PER_S, LONGEST_S)
+        left = most - self.waited
         if left <= 0:
             raise TimeoutError("timed out")
         self.sock.settimeout(min(left, PATIENCE_S))
+        began = time.monotonic()
         try:
             count = super().readinto(buffer)
         finally:
+            # What the server does in between is not the client's fault.
+            self.waited += time.monotonic() - began
             self.sock.settimeout(PATIENCE_S)
         self.received += count or 0
         return count
@@ -62,15 +72,39 @@ class Reader(StreamReader):
     def __init__(self, sock: socket.socket, size: int) -> None:
         super(StreamReader, self).__init__(Patient(sock), size)
         self.bytes_read = 0
+        self.sock = sock
+
+    def has_data(self) -> bool:
+        """Whether bytes have been received that nobody has read."""
+        hidden = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+        return hidden or bool(super().has_data())  # type: ignore[no-untyped-call]
+
+
+class Request(HTTPRequest):
+    """A request; its connection ends where the application says so."""
+
+    def send_headers(self) -> None:
+        """Send the status and the headers; what is unread of a body is then not waited for."""
+        if (b"Connection", b"close") in self.outheaders:
+            self.close_connection = True
+        super().send_headers()
 
 
 class Connection(HTTPConnection):
     """A client; its thread begins once it has sent something."""
 
+    RequestHandlerClass = Request
+
     def __init__(self, server: Any, sock: socket.socket, makefile: Any) -> None:
         super().__init__(server, sock, makefile)
         self.rfile = Reader(sock, self.rbufsize)
         self.greeted = False
+        server.connected.add(self)
+
+    def close(self) -> None:
+        """End it."""
+        self.server.connected.discard(self)
+        super().close()
 
     def communicate(self) -> bool:
         """Answer one request; says whether to wait for another one."""
@@ -107,18 +141,31 @@ class Listener(Server):
     ConnectionClass = Connection
     keep_alive_conn_limit = WAITING
 
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        self.connected: set[Connection] = set()
+
     def process_conn(self, conn: Connection) -> None:
         """Have a thread answer, or wait for the first bytes of a connection that is new."""
-        if conn.last_used is None:
-            self._connections.put(conn)  # type: ignore[attr-defined]
-        else:
+        if conn.last_used is not None:
             super().process_conn(conn)
+        elif len(self.connected) > CONNECTIONS:
+            conn.close()
+        else:
+            self._connections.put(conn)  # type: ignore[attr-defined]
 
     def error_log(
         self, message: str = "", level: int = logging.INFO, traceback: bool = False
     ) -> None:
         """What cheroot has to say, in the same log."""
-        log.log(level, message.strip(), exc_info=traceback)
+        error = sys.exception()
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            # It would say so a thousand times a second, and expire nobody meanwhile.
+            log.error("no more files can be opened; idle connections are closed")
+            self._connections._expire(time.time() - 1)  # type: ignore[attr-defined]
+            time.sleep(1)
+        else:
+            log.log(level, message.strip(), exc_info=traceback)
 
 
 def listening(host: str, port: int, certificate: Path | None, key: Path | None) -> Listener:
@@ -126,6 +173,11 @@ def listening(host: str, port: int, certificate: Path | None, key: Path | None) 
 
     certificate and key are PEM files. Raises InvalidInput where the port cannot be had.
     """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = 2 * CONNECTIONS
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        most = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
     server = Listener(
         (host, port),
         None,

@@ -547,6 +547,12 @@ SELECT to_json(struct(1), map('codec', 'x'))
 SELECT from_csv('1', 'a INT', map(concat('max', 'Columns'), '2000000000'))
 SELECT from_csv('1', 'a INT', str_to_map('maxColumns:2000000000', ',', ':'))
 SELECT from_json('1', 'a INT', map_from_arrays(array('mode'), array(name))) FROM people
+SELECT to_json(struct(1), map('dateFormat', name)) FROM people
+--> may have 40 characters
+SELECT to_csv(struct(1), map('nullValue', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'))
+--> can make
+SELECT from_json(concat('[', repeat('{},', 300000), '{}]'), 'ARRAY<STRUCT<a INT, b INT, c INT, d INT>>')
+SELECT repeat(j, 100000) FROM (SELECT to_json(from_json('{}', 'a INT, b INT, c INT, d INT, e INT')) AS j)
 --> keep every value in memory
 SELECT median(id) FROM range(5000000)
 SELECT mode(id) FROM range(5000000)

@@ -23,6 +23,7 @@ MOST_SLIDES = 100
 MOST_PARTITIONS = 1_000
 MOST_TOTAL = 1_000_000_000
 MOST_EXACT = 1_000_000
+LONGEST_OPTION = 40
 OWN = 10
 
 FIXED = {
@@ -279,6 +280,8 @@ def size_of(node: Node, name: str | None, growth: Growth) -> float:
         return sum(sizes) + (abs(_integer(arguments[1]) or 0))
     if name == "sequence":
         return steps(arguments)
+    if name in ("from_csv", "from_json"):
+        return max(1, sizes[0]) * fields_of(node, arguments, growth)
     if name in HIGHER:
         return _mapped(arguments, sizes, growth)
     if name in PRODUCTS:
@@ -288,6 +291,19 @@ def size_of(node: Node, name: str | None, growth: Growth) -> float:
         places = str(arguments[0].fields[0]).count("%") if arguments[0].fields else 0
         return max(1, sizes[0] + 999 * places + places * max(sizes[1:], default=0))
     return max(1, LONGER.get(name or "", 1) * sum(sizes))
+
+
+def fields_of(node: Node, arguments: list[Node], growth: Growth) -> int:
+    """At most how many fields from_json() makes of one object."""
+    if node.kind != "UnresolvedFunction":
+        return 1 + growth.characters // 4  # the analysed plan keeps no text of the schema
+    left, fields = arguments[1:2], 1
+    while left:
+        one = left.pop()
+        left += one.children
+        if _is_text(one):
+            fields += one.fields[0].count(",") + one.fields[0].count(":")
+    return fields
 
 
 def _mapped(arguments: list[Node], sizes: list[float], growth: Growth) -> float:
@@ -362,6 +378,12 @@ def check_options(name: str, arguments: list[Node]) -> None:
         raise InvalidQuery(
             f"the options of {name}() must be written out: map('name', 'value', …) with texts"
         )
+    for value in pairs[1::2]:
+        if len(value.fields[0]) > LONGEST_OPTION:
+            raise InvalidQuery(
+                f"an option of {name}() may have {LONGEST_OPTION} characters, this one has "
+                f"{len(value.fields[0]):,}"
+            )
     for option in pairs[::2]:
         if option.fields[0].lower() not in OPTIONS:
             raise InvalidQuery(

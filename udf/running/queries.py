@@ -38,6 +38,7 @@ from kerasql.udf.running.sessions import Sessions
 
 ENDED = ("failed", "stopped", "interrupted")
 LOOK_S = 0.5
+SAY_S = 60.0
 BEAT_S = 1.0
 SWEEP_S = 10.0
 EXPIRE_S = 600.0
@@ -144,10 +145,11 @@ class Queries:
         One that has ended stays as it is.
         """
         query = self.get(id)
-        if query.state not in ACTIVE:
-            return query
+        # What is here may have been taken for interrupted by another server.
         if run := self._mine(id):
             self._stop(run, _stopped(by))
+        elif query.state not in ACTIVE:
+            return query
         else:
             self._history.change(id, {"stop_by": by}, states=ACTIVE)
         return self.get(id)
@@ -198,15 +200,16 @@ class Queries:
                 return done
             self._results.remove(name)
             self._history.change(name, {"stored": False}, states=("finished",))
-        self._results.sweep(older_than_s=self.limits.keep_s + DAY_S)
+        self._results.sweep(older_than_s=DAY_S, stored=self._history.stored)
         return len(names)
 
     def close(self, timeout_s: float) -> list[Query]:
         """Start nothing more, wait so long for what runs, and interrupt the rest: these."""
         deadline = self._closed_at = time.monotonic() + timeout_s
-        self._closing.set()
-        with self._changed:
-            waiting, self._waiting = self._waiting, []
+        with self._arriving:
+            self._closing.set()
+            with self._changed:
+                waiting, self._waiting = self._waiting, []
         ending = Ending("interrupted", "its server was closed before its turn came; run it again")
         # Where the database is away, whoever sweeps it next says so of them.
         with suppress(RegistryUnavailable):
@@ -285,10 +288,14 @@ class Queries:
 
         The query takes a place among those that run until then, so few wait for a database.
         """
+        told = -math.inf
         while True:
             try:
                 return write()
             except RegistryUnavailable as error:
+                if time.monotonic() - told > SAY_S:
+                    log.error("what became of a query is not written yet: %s", error)
+                    told = time.monotonic()
                 if isinstance(error.__cause__, REFUSED):
                     log.exception("the database does not take what became of a query")
                     return None

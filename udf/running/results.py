@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -164,14 +164,21 @@ class Results:
         with suppress(FileNotFoundError):
             self._files.rm_file(self._path(name))
 
-    def sweep(self, *, older_than_s: float) -> None:
-        """Delete what killed processes left: files that were written longer ago."""
+    def sweep(self, *, older_than_s: float, stored: Callable[[], Collection[str]]) -> None:
+        """Delete what killed processes left: files that were written longer ago.
+
+        stored says which results are to stay, however old they are.
+        """
         last = datetime.now(UTC) - timedelta(seconds=older_than_s)
-        for path in self._files.find(self._root):
-            if OURS.fullmatch(path.removeprefix(self._root)):
-                with suppress(FileNotFoundError):
-                    if self._files.modified(path).astimezone(UTC) < last:
-                        self._files.rm_file(path)
+        paths = [path for path in self._files.find(self._root) if self._is_ours(path)]
+        kept = {self._path(name) for name in stored()} if paths else set()
+        for path in paths:
+            with suppress(FileNotFoundError):
+                if path not in kept and self._files.modified(path).astimezone(UTC) < last:
+                    self._files.rm_file(path)
+
+    def _is_ours(self, path: str) -> bool:
+        return OURS.fullmatch(path.removeprefix(self._root)) is not None
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name[:2]}/{name}.arrow"

@@ -67,7 +67,8 @@ class Run:
         """Ask Spark and store the rows; how it went is in ``facts``."""
         try:
             self._ask(sessions, results, limits)
-            self.facts |= {"state": "finished", "stored": True}
+            # Another server may have said meanwhile that this one had gone.
+            self.facts |= {"state": "finished", "stored": True, "error": None}
             self.facts["expires_at"] = datetime.now(UTC) + timedelta(seconds=limits.keep_s)
         except Exception as error:
             # What was stopped fails in many ways, and none of them says anything.

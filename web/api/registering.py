@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +15,13 @@ from pydantic import BaseModel, Field
 
 from kerasql.registry import registrations
 from kerasql.registry.access import Access, User
-from kerasql.registry.errors import InvalidInput, KerasqlError, NotFound, RoleMissing
+from kerasql.registry.errors import (
+    InvalidInput,
+    KerasqlError,
+    NotFound,
+    RegistryUnavailable,
+    RoleMissing,
+)
 from kerasql.registry.h5.construct import Progress
 from kerasql.registry.names import model_name
 from kerasql.registry.preprocess import Preprocessor, preprocessor_from_json
@@ -35,6 +43,7 @@ registering = APIBlueprint(
 )
 
 UPLOAD = "The id of an upload: "
+log = logging.getLogger("kerasql.web")
 
 
 class NewVersion(Bound):
@@ -143,7 +152,8 @@ def register(path: Named, body: NewVersion) -> Response:
     def carry_out(files: Mapping[str, Path], progress: Progress) -> Version:
         def step(at: str) -> None:
             # What was allowed when it was asked may have been taken away since.
-            check_may(known.access, known.access.user(user.name), name, body)
+            with suppress(*(RegistryUnavailable,) if at != "storing" else ()):
+                check_may(known.access, known.access.user(user.name), name, body)
             progress(at)
 
         version = known.registry.register(
@@ -168,7 +178,10 @@ def register(path: Named, body: NewVersion) -> Response:
             progress=step,
         )
         detail = {"existed": version.existed}
-        known.access.record(user, "register", version.ref, detail=detail, address=where)
+        try:
+            known.access.record(user, "register", version.ref, detail=detail, address=where)
+        except RegistryUnavailable as error:
+            log.error("%s was registered, and the audit does not say so: %s", version.ref, error)
         return version
 
     begun = known.registrations.begin(user.name, name, uploads, carry_out, is_new=is_new)
