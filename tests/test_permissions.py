@@ -393,7 +393,7 @@ def test_everybody_may_what_the_table_says(
             before = state(served.registry)
             status, text = asked(served, action, headers, names)
             after = state(served.registry)
-            if status == "404":
+            if status == "404" and names:
                 hidden = list(names)[-1]
                 like = asked(served, action, headers, {**names, hidden: NOTHING[hidden]})
                 if like != (status, text.replace(names[hidden], NOTHING[hidden])):
